@@ -9,7 +9,8 @@ __all__ = ['Comparison', 'comparisons', 'summary', 'gap', 'table', 'plot_compare
 # %% ../nbs/05_compare.ipynb #8436f100
 from dataclasses import dataclass
 from pathlib import Path
-import matplotlib.pyplot as plt, pandas as pd, seaborn as sns
+import matplotlib.pyplot as plt, pandas as pd
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from scipy.stats import kendalltau
 
 # %% ../nbs/05_compare.ipynb #063cbec8
@@ -133,21 +134,19 @@ def cost(
 def plot_curves(
     c:Comparison # What to plot
 )->plt.Figure:
-    "Validation accuracy by epoch for every network, inside the supernet and from scratch; means over seeds."
-    m = c.curves.groupby(['arch', 'arm', 'epoch']).accuracy.mean().reset_index()
+    "Validation error by epoch for every network, inside the supernet and from scratch; means over seeds."
+    m = c.curves.assign(error=100-c.curves.accuracy).groupby(['arch', 'arm', 'epoch']).error.mean().reset_index()
     archs = sorted(m.arch.unique())
-    cols = min(3, len(archs))
-    fig,axs = plt.subplots(-(-len(archs)//cols), cols, figsize=(9,1.7*-(-len(archs)//cols)+0.4), sharex=True, sharey=True, squeeze=False)
+    cols = min(3, len(archs)); rows = -(-len(archs)//cols)
+    fig,axs = plt.subplots(rows, cols, figsize=(9,1.6*rows+0.5), sharex=True, sharey=True, squeeze=False, layout='constrained')
     for ax,a in zip(axs.flat, archs):
-        for arm,style in (('supernet', _style['per node']), ('scratch', _style['from scratch'])):
+        for arm,kind,label in (('supernet', 'per node', 'in the supernet, per node'), ('scratch', 'from scratch', 'from scratch')):
             d = m[(m.arch==a)&(m.arm==arm)]
-            ax.plot(d.epoch, d.accuracy, ms=4, lw=1, label={'supernet': 'in the supernet, per node', 'scratch': 'from scratch'}[arm], **style)
-        ax.set_title(a, fontsize=9, pad=2); ax.grid(alpha=.3)
-    near = m[m.epoch>1].accuracy if m.epoch.max()>1 else m.accuracy
-    axs[0,0].set_ylim(near.min()-0.3, min(near.max()+0.3, 100))
-    axs[0,0].legend(fontsize=7, loc='lower right')
-    fig.supxlabel('epoch', fontsize=9); fig.supylabel('validation accuracy (%)', fontsize=9)
-    fig.tight_layout()
+            ax.semilogy(d.epoch, d.error.clip(lower=0.01), ms=4, lw=1, label=label, **_style[kind])
+        ax.set_title(a, fontsize=9, pad=2); ax.grid(alpha=.3, which='both')
+    axs[0,0].xaxis.set_major_locator(MaxNLocator(integer=True)); axs[0,0].yaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
+    axs[0,0].legend(fontsize=7)
+    fig.supxlabel('epoch', fontsize=9); fig.supylabel('validation error (%)', fontsize=9)
     return fig
 
 # %% ../nbs/05_compare.ipynb #566d230d

@@ -13,6 +13,7 @@ from math import prod
 import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
+from fastcore.basics import patch
 from torch.utils.flop_counter import FlopCounterMode
 from .data import BadInput
 from .blocks import ConvBNReLU, NASBlock
@@ -154,8 +155,6 @@ class SuperNet(nn.Module):
         return self.head(x)
 
 # %% ../nbs/02_supernet.ipynb #1f9dece7
-from fastcore.basics import patch
-
 @patch
 def forward_all(self:SuperNet,
     x:Tensor, # (B, in_channels, H, W)

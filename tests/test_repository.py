@@ -1,0 +1,54 @@
+"What a fresh clone must be: exported, clean, complete, with a README and a report that follow from notebooks and results."
+import shutil, subprocess, sys, zipfile
+from pathlib import Path
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+sys.path.insert(0, str(ROOT/'tools'))
+
+def git(*args, cwd): return subprocess.run(['git', *args], cwd=cwd, capture_output=True, text=True, check=True).stdout
+
+@pytest.fixture
+def clone(tmp_path):
+    "The tracked files as they are in the working tree, in a repository of their own"
+    for f in git('ls-files', cwd=ROOT).splitlines():
+        if (ROOT/f).exists():
+            (tmp_path/f).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT/f, tmp_path/f)
+    git('init', '-q', cwd=tmp_path)
+    git('add', '-A', cwd=tmp_path)
+    return tmp_path
+
+@pytest.mark.parametrize('command', ['nbdev_export', 'nbdev_clean'])
+def test_no_diff(clone, command):
+    subprocess.run([BIN/command], cwd=clone, check=True, capture_output=True)
+    assert git('diff', '--stat', cwd=clone)==''
+    assert git('status', '--porcelain', '--untracked-files=all', cwd=clone).count('??')==0
+
+def test_readme_follows_from_index():
+    from build_readme import readme
+    assert (ROOT/'README.md').read_text(encoding='utf-8')==readme()
+
+def test_readme_commands():
+    "The two commands are there verbatim, and CI runs the second"
+    text = (ROOT/'README.md').read_text(encoding='utf-8')
+    assert '\npython3 dev.py supernet_study\n' in text and '\npython3 dev.py test\n' in text
+    assert 'python3 dev.py test' in (ROOT/'.ci'/'run').read_text()
+
+def test_report_follows_from_results(tmp_path):
+    from supernet_nas.compare import report
+    from supernet_nas.runs import Results
+    shutil.copytree(ROOT/'results', tmp_path/'r', ignore=shutil.ignore_patterns('report', 'weights'))
+    report(Results(tmp_path/'r', readonly=True))
+    made = {f.relative_to(tmp_path/'r'): f.read_text() for f in (tmp_path/'r'/'report').rglob('*') if f.suffix in ('.md', '.csv')}
+    committed = {f.relative_to(ROOT/'results'): f.read_text() for f in (ROOT/'results'/'report').rglob('*') if f.suffix in ('.md', '.csv')}
+    assert made==committed and made
+
+def test_wheel_holds_the_data(clone, tmp_path_factory):
+    "The package works away from its repository: MNIST travels in the wheel"
+    out = tmp_path_factory.mktemp('wheel')
+    subprocess.run([sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '-w', out, clone], check=True, capture_output=True)
+    names = zipfile.ZipFile(next(out.glob('*.whl'))).namelist()
+    assert sum(n.startswith('supernet_nas/mnist/') and n.endswith('.gz') for n in names)==4
+    assert 'supernet_nas/supernet.py' in names
