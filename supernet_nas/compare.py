@@ -8,6 +8,7 @@ __all__ = ['Comparison', 'comparisons', 'summary', 'gap', 'table', 'plot_compare
 
 # %% ../nbs/05_compare.ipynb #8436f100
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 import matplotlib.pyplot as plt, pandas as pd
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
@@ -30,12 +31,17 @@ def _join(table, runs):
     df = table.merge(runs[['run', 'arm', 'seed', 'epochs']], on='run')
     return df.assign(accuracy=100*df.n_correct/df.n_total)
 
+def _complete(scratch, max_depths):
+    "Seeds for which every network of the space has been trained"
+    n = scratch.groupby('seed').arch.nunique()
+    return set(n[n==prod(map(int, max_depths.split(',')))].index)
+
 # %% ../nbs/05_compare.ipynb #f9ed5d32
 def comparisons(
     results, # A `Results` folder
     only:list[str]|None=None # Names of the runs to consider; None: all
 )->list[Comparison]:
-    "Every supernet setting beside every scratch setting of the same data, widths and recipe."
+    "Every supernet setting beside every scratch setting of the same data, widths and recipe, over the seeds that both have in full."
     runs,scores,curves = (results.read(t) for t in ('runs', 'scores', 'curves'))
     if only is not None: runs = runs[runs.run.isin(only)]
     scores,curves,found = _join(scores, runs),_join(curves, runs),[]
@@ -43,7 +49,9 @@ def comparisons(
     for key,sup in arms.get('supernet', ()):
         for skey,scr in arms.get('scratch', ()):
             if not pd.Series(key[:len(_same)]).equals(pd.Series(skey[:len(_same)])): continue
-            both,s = pd.concat([sup, scr]),sup.iloc[0]
+            seeds = set(sup.seed)&_complete(scr, sup.max_depths.iloc[0])
+            if not seeds: continue
+            both,s = pd.concat([sup, scr]).query('seed in @seeds'),sup.iloc[0]
             images = '' if pd.isna(s.n_train) else f' ({s.n_train:.0f} images)'
             name = f'{s.dataset}{images}, widths {s.widths}: supernet ({s.sampler}, {s.epochs} epochs) against {scr.epochs.iloc[0]} epochs from scratch'
             slug = '-'.join(map(str, [s.dataset, *([] if pd.isna(s.n_train) else [int(s.n_train)]), 'w'+s.widths.replace(',', '-'), s.sampler, s.epochs, 'vs', scr.epochs.iloc[0]])).lower()
@@ -122,7 +130,7 @@ def ranking(
     rows = {_kinds.get(k, 'parameter count'): kendalltau(m[k], m['own']) for k in ('shared', 'recalibrated', 'node', 'parameters')}
     return pd.DataFrame({k: dict(tau=r.statistic, p=r.pvalue) for k,r in rows.items()}).T
 
-# %% ../nbs/05_compare.ipynb #af56be42
+# %% ../nbs/05_compare.ipynb #e06d6c6e
 def cost(
     c:Comparison # What to count
 )->pd.DataFrame: # One row per arm, per seed
@@ -130,7 +138,7 @@ def cost(
     per = c.runs.groupby(['arm', 'seed'])[['net_updates', 'train_flops', 'seconds']].sum().groupby('arm').mean()
     return per.rename(columns=dict(net_updates='net-updates', train_flops='FLOPs')).rename_axis(None).loc[['supernet', 'scratch']]
 
-# %% ../nbs/05_compare.ipynb #cfe76dcd
+# %% ../nbs/05_compare.ipynb #63061364
 def plot_curves(
     c:Comparison # What to plot
 )->plt.Figure:
@@ -149,7 +157,7 @@ def plot_curves(
     fig.supxlabel('epoch', fontsize=9); fig.supylabel('validation error (%)', fontsize=9)
     return fig
 
-# %% ../nbs/05_compare.ipynb #566d230d
+# %% ../nbs/05_compare.ipynb #3bb780ad
 def _markdown(df):
     rows = [df.columns, ['---']+['---:']*(len(df.columns)-1), *df.astype(str).values]
     return '\n'.join('| '+' | '.join(r)+' |' for r in rows)

@@ -83,8 +83,8 @@ def progress(
     total:int, # Steps
     desc:str='' # What is going on
 )->tqdm:
-    "A progress bar with the time left, in a terminal or a notebook; silent elsewhere."
-    show = sys.stderr.isatty() or 'ipykernel' in sys.modules
+    "A progress bar with the time left, in a terminal or a notebook; silent elsewhere, and where TQDM_DISABLE is set."
+    show = (sys.stderr.isatty() or 'ipykernel' in sys.modules) and not os.environ.get('TQDM_DISABLE')
     return tqdm(total=total, desc=desc, disable=not show, leave=False, smoothing=0.05)
 
 @dataclass
