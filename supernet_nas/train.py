@@ -120,7 +120,8 @@ def train(
     n = steps_per_epoch(len(split.y), recipe)
     rt.prepare(net)
     opt = torch.optim.SGD(net.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True)
-    sched = OneCycleLR(opt, recipe.lr, total_steps=epochs*n, pct_start=recipe.warmup, cycle_momentum=False)
+    # OneCycleLR divides by zero when the warm-up is one step: a shorter training takes the beginning of 8 steps
+    sched = OneCycleLR(opt, recipe.lr, total_steps=max(epochs*n, 8), pct_start=recipe.warmup, cycle_momentum=False)
     gen = torch.Generator().manual_seed(derive_seed(seed, 'order'))
     bar = None if tick else progress(epochs*n, 'training')
     for epoch in range(1, epochs+1):
@@ -150,7 +151,7 @@ def _step(net, x, y, sampler, opt, rt, hist):
         for a,l in zip(archs, losses): sampler.update(a, l.item())
     return loss.detach()
 
-# %% ../nbs/04_train.ipynb #c3d23265
+# %% ../nbs/04_train.ipynb #3bbf43fd
 EVAL_BATCH = 250  # divides every split of MNIST; activations of a batch still fit a CPU's cache
 
 @torch.no_grad()
@@ -179,7 +180,7 @@ def evaluate_all(
     net.train(was)
     return {a: int(c) for a,c in n.items()}
 
-# %% ../nbs/04_train.ipynb #072edc5f
+# %% ../nbs/04_train.ipynb #d70a401d
 @torch.no_grad()
 def recalibrate_bn(
     net:nn.Module, # Any module with BatchNorm, changed in place
@@ -204,7 +205,7 @@ def recalibrate_bn(
     for m,mode in modes.items(): m.training = mode
     return net
 
-# %% ../nbs/04_train.ipynb #9df55d8a
+# %% ../nbs/04_train.ipynb #eb13217c
 def _digest(tensors, info):
     h = hashlib.sha256(json.dumps(info, sort_keys=True).encode())
     for k,t in sorted(tensors.items()): h.update(k.encode()); h.update(t.cpu().numpy().tobytes())
@@ -227,7 +228,7 @@ def save_net(
     finally: tmp.unlink(missing_ok=True)
     return path
 
-# %% ../nbs/04_train.ipynb #6505921e
+# %% ../nbs/04_train.ipynb #c29d585f
 def load_net(
     path:str|Path, # Written by `save_net`
     config:dict|None=None # If given, entries that the saved configuration must have
