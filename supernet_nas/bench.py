@@ -19,7 +19,7 @@ from .data import BadInput, Split, load_data, read_dataset
 from .supernet import SuperNet, SubNet, search_space
 from .sampler import Sampler
 from .train import EVAL_BATCH, Recipe, Runtime, runtime, train, evaluate_all
-from .runs import provenance, command
+from .runs import check_writable, command, provenance
 
 # %% ../nbs/04b_bench.ipynb #1310f0a1
 def _conv(i, o, stride=1): return nn.Sequential(nn.Conv2d(i, o, 3, stride, 1, bias=False), nn.BatchNorm2d(o), nn.ReLU(inplace=True))
@@ -48,19 +48,21 @@ def plain_loader(split:str, n:int, batch_size:int, shuffle:bool)->DataLoader:
     ds.transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))])
     return DataLoader(Subset(ds, range(n)), batch_size, shuffle=shuffle)
 
-def plain_train(net, batches, archs=None):
+def plain_train(net, batches, archs=None, device='cpu'):
     "One epoch of the textbook loop; `archs` gives the architecture of each step of a supernet."
+    net.to(device)
     opt = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
     net.train()
     for i,(x,y) in enumerate(batches):
+        x,y = x.to(device),y.to(device)
         loss = F.cross_entropy(net(x, archs[i]) if archs else net(x), y)
         opt.zero_grad(); loss.backward(); opt.step()
 
 @torch.no_grad()
-def plain_score(net, loader_or_batches, archs):
+def plain_score(net, batches, archs, device='cpu'):
     "Correct predictions of each architecture, one network at a time."
-    net.eval()
-    return {a: sum((net(x, a).argmax(1)==y).sum().item() for x,y in loader_or_batches) for a in archs}
+    net.to(device).eval()
+    return {a: sum((net(x.to(device), a).argmax(1)==y.to(device)).sum().item() for x,y in batches) for a in archs}
 
 # %% ../nbs/04b_bench.ipynb #d5b1ae4e
 class _Balanced(Sampler):
@@ -74,18 +76,18 @@ def tasks(
     rt:Runtime # For our side
 )->dict: # {task: (images, {variant: function to time})}
     "What is timed."
-    b,space = Recipe().batch_size,search_space()
-    data,n = load_data(device=rt.device),steps*b
-    cpu = load_data() if rt.device!='cpu' else data
+    b,space,dev = Recipe().batch_size,search_space(),rt.device
+    data,n = load_data(device=dev),steps*b
     mem = lambda s, n, b: list(zip(s.x[:n].split(b), s.y[:n].split(b)))
-    some,loader,test_loader = Split(data.train.x[:n], data.train.y[:n]),plain_loader('train', n, b, True),plain_loader('test', 10_000, EVAL_BATCH, False)
-    archs = _Balanced(steps).archs
-    single = dict(plain=lambda: plain_train(PlainNet((2,2)), loader), tensors=lambda: plain_train(PlainNet((2,2)), mem(cpu.train, n, b)),
-                  ours=lambda: train(SubNet((2,2)), some, 1, rt=rt, tick=lambda: None))
-    supernet = dict(plain=lambda: plain_train(PlainNet(), loader, archs), tensors=lambda: plain_train(PlainNet(), mem(cpu.train, n, b), archs),
-                    ours=lambda: train(SuperNet(), some, 1, _Balanced(steps), rt=rt, tick=lambda: None))
+    some,archs = Split(data.train.x[:n], data.train.y[:n]),_Balanced(steps).archs
+    loader,test_loader = plain_loader('train', n, b, True),plain_loader('test', 10_000, EVAL_BATCH, False)
+    quiet = dict(rt=rt, tick=lambda: None)
+    single = dict(plain=lambda: plain_train(PlainNet((2,2)), loader, device=dev), tensors=lambda: plain_train(PlainNet((2,2)), mem(data.train, n, b), device=dev),
+                  ours=lambda: train(SubNet((2,2)), some, 1, **quiet))
+    supernet = dict(plain=lambda: plain_train(PlainNet(), loader, archs, dev), tensors=lambda: plain_train(PlainNet(), mem(data.train, n, b), archs, dev),
+                    ours=lambda: train(SuperNet(), some, 1, _Balanced(steps), **quiet))
     net,plain = SuperNet(),PlainNet()
-    score = dict(plain=lambda: plain_score(plain, test_loader, space), tensors=lambda: plain_score(plain, mem(cpu.test, 10_000, EVAL_BATCH), space),
+    score = dict(plain=lambda: plain_score(plain, test_loader, space, dev), tensors=lambda: plain_score(plain, mem(data.test, 10_000, EVAL_BATCH), space, dev),
                  ours=lambda: evaluate_all(net, data.test, rt))
     return {'train one network': (n, single), 'train the supernet': (n, supernet), 'score all nine': (90_000, score)}
 
@@ -101,7 +103,7 @@ def timed(
     images,variants = tasks(steps, runtime(device, precision) if variant=='ours' else Runtime(device, precision))[task]
     start = time.perf_counter(); variants[variant]()
     if device=='cuda': torch.cuda.synchronize()
-    return dict(task=task, variant=variant, images=images, seconds=round(time.perf_counter()-start, 4))
+    return dict(task=task, variant=variant, precision=precision if variant=='ours' else 'fp32', images=images, seconds=round(time.perf_counter()-start, 4))
 
 def bench(
     repeats:int=5, # Timed rounds, after one that is not counted
@@ -144,12 +146,10 @@ def supernet_bench(
     "Measure training and scoring against plain PyTorch in one run; prints ratios with their range."
     if repeats<1 or steps<9: raise BadInput(f'repeats {repeats}, steps {steps}: choose at least 1 and 9')
     rt = runtime(device, precision)
-    folder = Path(out)
-    try: folder.mkdir(parents=True, exist_ok=True)
-    except OSError as e: raise BadInput(f'output folder {folder}: {e}') from e
+    folder = check_writable(out)
     print(f'{rt.device}, {rt.precision}, {torch.get_num_threads()} threads; about {repeats*26+30} s on two cores', flush=True)
     rows = bench(repeats, steps, rt)
-    about = dict(device=rt.device, precision=rt.precision, threads=torch.get_num_threads()) | provenance()
+    about = dict(device=rt.device, threads=torch.get_num_threads()) | provenance()
     with open(folder/'bench.csv', 'w', newline='') as f:
         w = csv.DictWriter(f, [*rows[0], *about], lineterminator='\n'); w.writeheader(); w.writerows(r|about for r in rows)
     print(ratios(rows).T.to_string())

@@ -58,7 +58,7 @@ class Head(nn.Module):
     def forward(self,
         x:Tensor # (B, C, H, W)
     )->Tensor: # Logits (B, num_classes)
-        # adaptive pooling returns gradients in another memory layout, which costs 7 % of a training step on a CPU
+        # adaptive pooling returns gradients in another memory layout, which the ReLU before it pays for on a CPU
         return self.linear(F.avg_pool2d(x, x.shape[-2:]).flatten(1))
 
 def _stages(widths, depths, in_channels, num_classes, norms):
@@ -175,7 +175,7 @@ def forward_all(self:SuperNet,
     out = walk(x, ())
     return {a: out[a] for a in archs}
 
-# %% ../nbs/02_supernet.ipynb #f0c8a3f4
+# %% ../nbs/02_supernet.ipynb #fc97f9dd
 def _norms(net, stage): return [net.transitions[stage].bn, *(l.bn for l in net.blocks[stage].layers)]
 
 @patch
@@ -195,6 +195,7 @@ def subnet(self:SuperNet,
     p = next(self.parameters())
     return net.to(p.device, p.dtype).train(self.training)
 
+# %% ../nbs/02_supernet.ipynb #db6fc043
 @patch
 def with_shared_stats(self:SuperNet)->SuperNet: # With `bn='shared'`
     "A copy that evaluates with one set of running statistics per layer, as an ordinary supernet does."
@@ -202,7 +203,7 @@ def with_shared_stats(self:SuperNet)->SuperNet: # With `bn='shared'`
     net.load_state_dict({k:v for k,v in self.state_dict().items() if k in net.state_dict()})
     return net.train(self.training)
 
-# %% ../nbs/02_supernet.ipynb #347d1b21
+# %% ../nbs/02_supernet.ipynb #15f18adc
 def count_params(
     net:nn.Module # Any network
 )->int: # Trainable parameters

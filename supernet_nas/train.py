@@ -20,8 +20,8 @@ from safetensors import safe_open, SafetensorError
 from safetensors.torch import save_file
 from tqdm.auto import tqdm
 from .data import BadInput, Split
-from .supernet import Arch, SuperNet, SubNet
-from .sampler import Sampler
+from .supernet import Arch, NodeBatchNorm, SuperNet, SubNet
+from .sampler import Sampler, check_space
 
 # %% ../nbs/04_train.ipynb #86039753
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Runtime:
         return torch.autocast(self.device, torch.bfloat16) if self.precision=='bf16' else contextlib.nullcontext()
 
 def _keep_freed_memory():
-    "glibc gives large freed blocks back to the system, and every step faults them in anew: 5 to 15 % of a CPU step"
+    "glibc gives large freed blocks back to the system, and every step faults them in anew"
     try: mallopt = ctypes.CDLL('libc.so.6').mallopt
     except (OSError, AttributeError): return  # another C library
     for threshold in (-1, -3): mallopt(threshold, 1<<30)  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
@@ -104,6 +104,21 @@ def steps_per_epoch(n:int, recipe:Recipe=Recipe())->int:
     return max(n//recipe.batch_size, 1)
 
 # %% ../nbs/04_train.ipynb #ba7f0abe
+def _step(net, x, y, sampler, opt, rt, hist):
+    "One optimizer step; returns the detached loss"
+    archs = sampler() if sampler else []
+    with rt.autocast():
+        outs = net.forward_all(x, archs) if archs else {None: net(x)}
+        losses = [F.cross_entropy(outs[a], y) for a in archs or [None]]  # an architecture drawn twice counts twice
+        loss = sum(losses)/len(losses)
+    opt.zero_grad(); loss.backward(); opt.step()
+    hist.steps += 1
+    hist.paths[tuple(sorted(archs))] += 1
+    if sampler and sampler.adaptive:
+        for a,l in zip(archs, losses): sampler.update(a, l.item())
+    return loss.detach()
+
+# %% ../nbs/04_train.ipynb #5e822328
 def train(
     net:nn.Module, # A `SuperNet` with a sampler, or any classifier without one
     split:Split, # Images (N, C, H, W) and labels (N,), on the device
@@ -138,49 +153,36 @@ def train(
     if bar: bar.close()
     return hist
 
-def _step(net, x, y, sampler, opt, rt, hist):
-    "One optimizer step; returns the detached loss"
-    archs = sampler() if sampler else []
-    with rt.autocast():
-        losses = [F.cross_entropy(o, y) for o in (net.forward_all(x, archs).values() if archs else [net(x)])]
-        loss = sum(losses)/len(losses)
-    opt.zero_grad(); loss.backward(); opt.step()
-    hist.steps += 1
-    hist.paths[tuple(archs)] += 1
-    if sampler and sampler.adaptive:
-        for a,l in zip(archs, losses): sampler.update(a, l.item())
-    return loss.detach()
-
-# %% ../nbs/04_train.ipynb #3bbf43fd
+# %% ../nbs/04_train.ipynb #479b9abe
 EVAL_BATCH = 250  # divides every split of MNIST; activations of a batch still fit a CPU's cache
 
-@torch.no_grad()
+def _count(net, forward, split, rt)->dict:
+    "Correct predictions by architecture; `forward` gives logits by architecture"
+    n,was = Counter(),rt.prepare(net).training
+    net.eval()
+    with torch.no_grad(), rt.autocast():
+        for x,y in zip(split.x.split(EVAL_BATCH), split.y.split(EVAL_BATCH)):
+            for a,logits in forward(x).items(): n[a] += (logits.argmax(1)==y).sum()
+    net.train(was)
+    return {a: int(c) for a,c in n.items()}
+
 def evaluate(
     net:nn.Module, # Any classifier, called as `net(x)`
     split:Split, # Images and labels, on the device
     rt:Runtime|None=None # None: `runtime()`
 )->int: # Number of images whose top-1 class is right
     "Top-1 correct predictions of one network, in eval mode."
-    return evaluate_all(net, split, rt, forward=lambda x: {(): net(x)})[()]
+    return _count(net, lambda x: {(): net(x)}, split, rt or runtime())[()]
 
-@torch.no_grad()
 def evaluate_all(
     net:SuperNet, # The supernet
     split:Split, # Images and labels, on the device
-    rt:Runtime|None=None, # None: `runtime()`
-    forward=None # From images to logits by architecture; None: `net.forward_all`
+    rt:Runtime|None=None # None: `runtime()`
 )->dict[Arch,int]: # Correct images of each architecture
     "Top-1 correct predictions of all networks of a supernet, from one shared-prefix pass."
-    rt,forward,n = rt or runtime(),forward or net.forward_all,Counter()
-    was = rt.prepare(net).training
-    net.eval()
-    with rt.autocast():
-        for x,y in zip(split.x.split(EVAL_BATCH), split.y.split(EVAL_BATCH)):
-            for a,logits in forward(x).items(): n[a] += (logits.argmax(1)==y).sum()
-    net.train(was)
-    return {a: int(c) for a,c in n.items()}
+    return _count(net, net.forward_all, split, rt or runtime())
 
-# %% ../nbs/04_train.ipynb #d70a401d
+# %% ../nbs/04_train.ipynb #add85c2b
 @torch.no_grad()
 def recalibrate_bn(
     net:nn.Module, # Any module with BatchNorm, changed in place
@@ -192,20 +194,23 @@ def recalibrate_bn(
     "Measure the running statistics of every BatchNorm anew; only buffers change. Raises `BadInput` if there is none."
     bns = [m for m in net.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     if not bns: raise BadInput(f'{type(net).__name__} has no BatchNorm with running statistics to recalibrate')
-    rt,modes,momenta = rt or runtime(),{m: m.training for m in net.modules()},[m.momentum for m in bns]
+    if isinstance(net, SuperNet) and arch is None: raise BadInput('a supernet is recalibrated along one architecture: give arch')
+    rt,modes,momenta,seen = rt or runtime(),{m: m.training for m in net.modules()},[m.momentum for m in bns],0
+    shared = [(m, m.running_mean.clone(), m.running_var.clone()) for m in bns if isinstance(m, NodeBatchNorm)]
     rt.prepare(net).eval()
-    seen = 0
     for m in bns: m.train()
-    with rt.autocast():
+    try:
         for x in images.split(batch_size):
             seen += len(x)
             for m in bns: m.momentum = len(x)/seen
-            net(x) if arch is None else net(x, arch)
-    for m,old in zip(bns, momenta): m.momentum = old
-    for m,mode in modes.items(): m.training = mode
+            with rt.autocast(): net(x) if arch is None else net(x, arch)
+    finally:
+        for m,old in zip(bns, momenta): m.momentum = old
+        for m,mode in modes.items(): m.training = mode
+        for m,mean,var in shared: m.running_mean.copy_(mean); m.running_var.copy_(var)  # a node's business only
     return net
 
-# %% ../nbs/04_train.ipynb #eb13217c
+# %% ../nbs/04_train.ipynb #c29d585f
 def _digest(tensors, info):
     h = hashlib.sha256(json.dumps(info, sort_keys=True).encode())
     for k,t in sorted(tensors.items()): h.update(k.encode()); h.update(t.cpu().numpy().tobytes())
@@ -228,7 +233,7 @@ def save_net(
     finally: tmp.unlink(missing_ok=True)
     return path
 
-# %% ../nbs/04_train.ipynb #c29d585f
+# %% ../nbs/04_train.ipynb #b23275e7
 def load_net(
     path:str|Path, # Written by `save_net`
     config:dict|None=None # If given, entries that the saved configuration must have

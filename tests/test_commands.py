@@ -20,11 +20,11 @@ def refused(p, *parts):
 def weights(tmp_path_factory):
     "A small trained supernet"
     f = tmp_path_factory.mktemp('w')/'net.safetensors'
-    p = cli('supernet_train', f, '--epochs', 1, *TINY[:-2])
+    p = cli('supernet_train', f, '--epochs', 8, *'--n-train 2000 --widths 8,16 --depths 2,2 --device cpu'.split())
     assert p.returncode==0, p.stderr
     return f, p.stdout
 
-@pytest.mark.parametrize('command', 'study train eval report bench'.split())
+@pytest.mark.parametrize('command', 'study train eval report calibrate bench'.split())
 def test_help(command):
     p = cli(f'supernet_{command}', '--help')
     assert p.returncode==0 and f'usage: supernet_{command}' in p.stdout
@@ -47,7 +47,9 @@ def test_bad_option(option, value, allowed, tmp_path):
 
 def test_folder_that_cannot_be_written(tmp_path):
     (tmp_path/'file').write_text('')
-    refused(cli('supernet_study', *STUDY, '--out', tmp_path/'file'/'out'), str(tmp_path/'file'/'out'))
+    for command,args in (('supernet_study', [*STUDY, '--out', tmp_path/'file'/'out']), ('supernet_bench', ['--out', tmp_path/'file'/'out']),
+                         ('supernet_train', [tmp_path/'file'/'out'/'net.safetensors', *TINY[:-2]])):
+        refused(cli(command, *args), 'cannot write', str(tmp_path/'file'/'out'))
 
 def test_results_of_another_schema(tmp_path):
     (tmp_path/'runs.csv').write_text('run,accuracy\n')
@@ -70,6 +72,7 @@ def test_eval_finds_the_same_numbers(weights):
     p = cli('supernet_eval', file, '--device', 'cpu')
     assert p.returncode==0, p.stderr
     lines = [l for l in p.stdout.splitlines() if '/' in l]
+    assert min(float(l.split('=')[1].split()[0]) for l in lines)>50, 'a net that guesses would pass below'
     assert len(lines)==8 and set(lines)<=set(trained.splitlines())
     assert p.stdout.count('same as saved')==2
 
@@ -80,13 +83,13 @@ def test_damaged_weights(weights, tmp_path):
         refused(cli('supernet_eval', f), f.name, why)
     refused(cli('supernet_eval', tmp_path/'none.safetensors'), 'none.safetensors')
     refused(cli('supernet_eval', weights[0], '--arch', '3,1'), '3,1', '1..2')
+    refused(cli('supernet_eval', weights[0], '--dataset', 'CIFAR10', '--data-root', tmp_path), 'CIFAR10')
 
 def tables(folder):
     "What must not depend on interruptions"
-    from supernet_nas.runs import Results
+    from supernet_nas.runs import Results, _keys
     r = Results(folder, readonly=True)
-    keys = dict(runs=['run'], scores=['run', 'arch', 'bn', 'split'], curves=['run', 'epoch', 'arch'])
-    return {t: r.read(t).sort_values(k, ignore_index=True).drop(columns=['seconds', 'when'], errors='ignore') for t,k in keys.items()}
+    return {t: r.read(t).sort_values(k, ignore_index=True).drop(columns=['seconds', 'when'], errors='ignore') for t,k in _keys.items()}
 
 def test_kill_and_resume(tmp_path):
     "kill -9 twice, at moments nobody chose; the finished study equals one that was never interrupted"
@@ -95,6 +98,7 @@ def test_kill_and_resume(tmp_path):
         p = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         runs,end = tmp_path/'killed'/'runs.csv',time.time()+90
         while time.time()<end and not (runs.exists() and runs.read_text().count('\n')>enough): time.sleep(0.02)
+        time.sleep(0.1*enough)  # somewhere within the next run
         p.send_signal(signal.SIGKILL); p.wait()
         assert runs.read_text().count('\n')-1<5, 'the study ended before it was killed'
     kept = runs.read_bytes()
