@@ -4,10 +4,13 @@
 
 # %% auto #0
 __all__ = ['Comparison', 'comparisons', 'summary', 'by_seed', 'interval', 'gaps', 'show', 'table', 'plot_compare', 'headline',
-           'agreement', 'ranking', 'cost', 'plot_curves', 'report']
+           'decompose', 'plot_decompose', 'budget', 'plot_budget', 'calibration', 'plot_calibration', 'agreement',
+           'ranking', 'plot_ranking', 'seed_agreement', 'checkpoint_agreement', 'selection', 'cost', 'break_even',
+           'plot_cost', 'pareto', 'plot_pareto', 'plot_curves', 'report']
 
 # %% ../nbs/05_compare.ipynb #8436f100
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 import matplotlib.pyplot as plt, pandas as pd
 from .supernet import search_space
@@ -61,7 +64,7 @@ def comparisons(
             if only is None or all(df.run.isin(only).any() for df in (sup, scr)): found.append(Comparison(name, slug, both, mine(scores), mine(curves)))
     return found
 
-# %% ../nbs/05_compare.ipynb #9c620619
+# %% ../nbs/05_compare.ipynb #6a1a7f0a
 def summary(
     c:Comparison # What to summarise
 )->pd.DataFrame: # mean, std (over seeds) and n by arch, statistics and split
@@ -89,7 +92,7 @@ def gaps(
     d = by_seed(c, bn, split)-by_seed(c, 'own', split)
     return pd.DataFrame({a: interval(d[a]) for a in d} | {'mean': interval(d.mean(axis=1))}).T
 
-# %% ../nbs/05_compare.ipynb #aa29019c
+# %% ../nbs/05_compare.ipynb #588985d8
 def show(r, digits=2)->str:
     "A mean with what is known of its uncertainty: standard deviation, or 95 % interval where there is one."
     signed = 'lo' in r
@@ -107,7 +110,7 @@ def table(
     t = t[list(_kinds)].rename(columns=_kinds).rename_axis(columns=None).reset_index()
     return t.assign(gap=[show(gaps(c, split).loc[a]) for a in t.arch])
 
-# %% ../nbs/05_compare.ipynb #6e0b3e43
+# %% ../nbs/05_compare.ipynb #30516b95
 _style = {'shared': dict(marker='x', color='#d55e00'), 'recalibrated': dict(marker='s', color='#009e73', mfc='none'),
           'per node': dict(marker='o', color='#0072b2'), 'from scratch': dict(marker='D', color='k', mfc='none')}
 
@@ -132,7 +135,7 @@ def plot_compare(
     fig.tight_layout()
     return fig
 
-# %% ../nbs/05_compare.ipynb #a416c41b
+# %% ../nbs/05_compare.ipynb #33686d7d
 def headline(
     c:Comparison # What to describe
 )->str: # One paragraph
@@ -144,7 +147,71 @@ def headline(
             f"a mean gap of {show(g.loc['mean'])} points{', 95 % interval over seeds' if n>1 else ''} (single networks {each.min():+.2f} to {each.max():+.2f}), "
             f"for {k.FLOPs.supernet/k.FLOPs.scratch:.0%} of the training FLOPs (n = {n} seed{'s' if n>1 else ''}).")
 
-# %% ../nbs/05_compare.ipynb #af56be42
+# %% ../nbs/05_compare.ipynb #e06d6c6e
+def decompose(
+    small:Comparison, # The supernet in question
+    equal:Comparison # A supernet with as many updates as all networks from scratch together
+)->pd.DataFrame: # `interval` in percentage points, by part and network, and for the mean of all
+    "Split shared-statistics minus from-scratch accuracy into statistics, updates and sharing, paired by seed."
+    parts = dict(statistics=by_seed(small, 'shared')-by_seed(small, 'node'), updates=by_seed(small, 'node')-by_seed(equal, 'node'),
+                 sharing=by_seed(equal, 'node')-by_seed(equal, 'own'))
+    parts['all'] = by_seed(small, 'shared')-by_seed(small, 'own')
+    seeds = [d.dropna().assign(mean=d.dropna().mean(axis=1)) for d in parts.values()]
+    return pd.concat({p: pd.DataFrame({a: interval(d[a]) for a in d}).T for p,d in zip(parts, seeds)}, names=['part', 'arch']).reset_index()
+
+# %% ../nbs/05_compare.ipynb #ac6ea409
+def plot_decompose(
+    parts:pd.DataFrame # Of `decompose`
+)->plt.Figure:
+    "The three parts of the gap by network, each on its own scale; bars are 95 % intervals over seeds."
+    fig,axs = plt.subplots(1, 3, figsize=(9,2.9), sharey=True, layout='constrained')
+    for ax,(part,hatch) in zip(axs, dict(statistics='//', updates='..', sharing='').items()):
+        d = parts[parts.part==part]
+        err = (d['mean']-d.lo, d.hi-d['mean']) if d.n.min()>1 else None
+        ax.barh(d.arch, d['mean'], xerr=err, color='0.8', edgecolor='k', hatch=hatch, height=.7, error_kw=dict(lw=1, capsize=2))
+        ax.axvline(0, color='k', lw=.8); ax.set_title(part, fontsize=10); ax.grid(alpha=.3, axis='x'); ax.set_xlabel('points')
+    axs[0].invert_yaxis(); axs[0].set_ylabel('architecture')
+    return fig
+
+# %% ../nbs/05_compare.ipynb #63061364
+def budget(
+    cs:list[Comparison] # Supernets of several lengths against the same networks from scratch
+)->pd.DataFrame: # One row per arm, length and statistics: FLOPs and `interval` of the mean accuracy
+    "Mean accuracy of all networks against the training FLOPs of the arm, over seeds."
+    rows = [(c, 'supernet', bn) for c in cs for bn in ('node', 'recalibrated')] + [(cs[0], 'scratch', 'own')]
+    return pd.DataFrame([dict(arm=arm, epochs=c.runs[c.runs.arm==arm].epochs.iloc[0], bn=bn, FLOPs=cost(c).FLOPs[arm], **interval(by_seed(c, bn).mean(axis=1))) for c,arm,bn in rows])
+
+def plot_budget(b:pd.DataFrame)->plt.Figure:
+    "The curve of `budget`; bars are 95 % intervals over seeds."
+    fig,ax = plt.subplots(figsize=(6,3), layout='constrained')
+    for (arm,bn),d in b[b.bn!='recalibrated'].sort_values('epochs').groupby(['arm', 'bn']):
+        err = (d['mean']-d.lo, d.hi-d['mean']) if d.n.min()>1 else None
+        ax.errorbar(d.FLOPs, d['mean'], yerr=err, lw=1, ms=5, capsize=2, label=dict(supernet='supernet, per node', scratch='nine from scratch')[arm], **_style[_kinds[bn]])
+        for r in d.itertuples(): ax.annotate(f'{r.epochs} epochs'+(' each' if arm=='scratch' else ''), (r.FLOPs, r.mean), textcoords='offset points', xytext=(6,-10), fontsize=8)
+    ax.set(xscale='log', xlabel='training FLOPs of the arm', ylabel='mean test accuracy (%)'); ax.grid(alpha=.3, which='both'); ax.legend(fontsize=8)
+    return fig
+
+# %% ../nbs/05_compare.ipynb #3e2a90e1
+def calibration(
+    c:Comparison # Whose supernets `supernet_calibrate` has seen
+)->pd.DataFrame: # Mean test accuracy of all networks: `interval` by number of images; also shared, node, batch
+    "Accuracy against the number of recalibration images, mean over networks, over seeds."
+    bns = [b for b in c.scores.bn.unique() if b.startswith('recalibrated-')]
+    rows = {b: by_seed(c, b).mean(axis=1).dropna() for b in sorted(bns, key=lambda b: int(b.split('-')[1]))+['batch', 'node', 'shared'] if b in set(c.scores.bn)}
+    return pd.DataFrame({b: interval(d) for b,d in rows.items()}).T
+
+def plot_calibration(t:pd.DataFrame)->plt.Figure:
+    "The sweep of `calibration`; the line is statistics per node, which need no images."
+    fig,ax = plt.subplots(figsize=(6,2.8), layout='constrained')
+    d = t[t.index.str.startswith('recalibrated-')]
+    err = (d['mean']-d.lo, d.hi-d['mean']) if d.n.min()>1 else None
+    ax.errorbar([int(i.split('-')[1]) for i in d.index], d['mean'], yerr=err, lw=1, ms=5, capsize=2, label='recalibrated', **_style['recalibrated'])
+    ax.axhline(t.loc['node', 'mean'], color=_style['per node']['color'], label='per node, no images')
+    if 'batch' in t.index: ax.axhline(t.loc['batch', 'mean'], color='0.5', ls='--', label='statistics of the test batch')
+    ax.set(xscale='log', xlabel='training images for recalibration', ylabel='mean test accuracy (%)'); ax.grid(alpha=.3); ax.legend(fontsize=8)
+    return fig
+
+# %% ../nbs/05_compare.ipynb #4c78e8fa
 def agreement(
     guess:pd.Series, # A score by network: accuracy, or parameters
     truth:pd.Series # Accuracy by network, in %
@@ -169,7 +236,52 @@ def ranking(
     rows = {_kinds[k]: agreement(by_seed(c, k).mean(), truth.mean()) | dict(zip(('lo', 'hi'), _tau_interval(by_seed(c, k), truth))) for k in ('shared', 'recalibrated', 'node')}
     return pd.DataFrame(rows | {'parameter count': agreement(par, truth.mean())}).T
 
-# %% ../nbs/05_compare.ipynb #cfe76dcd
+# %% ../nbs/05_compare.ipynb #52bdf46e
+def plot_ranking(
+    c:Comparison # What to plot
+)->plt.Figure:
+    "Inherited (per node) against from-scratch accuracy; bars are standard deviations over seeds."
+    s = summary(c).query("split=='test'").pivot(index='arch', columns='bn', values=['mean', 'std']).fillna(0)
+    fig,ax = plt.subplots(figsize=(4.6,4), layout='constrained')
+    ax.errorbar(s['mean','own'], s['mean','node'], xerr=s['std','own'], yerr=s['std','node'], ls='', lw=.8, ms=5, **_style['per node'])
+    for a,r in s['mean'].iterrows(): ax.annotate(a, (r.own, r.node), textcoords='offset points', xytext=(5,-9), fontsize=8)
+    lim = [min(ax.get_xlim()[0], ax.get_ylim()[0]), max(ax.get_xlim()[1], ax.get_ylim()[1])]
+    ax.plot(lim, lim, color='0.6', lw=.8); ax.set(xlim=lim, ylim=lim, xlabel='from scratch (%)', ylabel='inherited, per node (%)'); ax.grid(alpha=.3)
+    return fig
+
+# %% ../nbs/05_compare.ipynb #d1672308
+def seed_agreement(
+    c:Comparison # With at least two seeds
+)->pd.DataFrame: # mean, lowest, highest tau and number of pairs
+    "Kendall's tau between the orders of single seeds, within and between the arms, and of the parameter count."
+    own,node,par = by_seed(c, 'own'),by_seed(c, 'node'),summary(c).groupby('arch').parameters.first()
+    tau = lambda a, b: kendalltau(a, b[a.index]).statistic
+    pairs = {'scratch, scratch': [tau(own.loc[i], own.loc[j]) for i,j in combinations(own.index, 2)],
+             'supernet, supernet': [tau(node.loc[i], node.loc[j]) for i,j in combinations(node.index, 2)],
+             'supernet, scratch': [tau(node.loc[i], own.loc[j]) for i in node.index for j in own.index if i!=j],
+             'parameter count, scratch': [tau(par, own.loc[i]) for i in own.index]}
+    return pd.DataFrame({k: dict(mean=pd.Series(t).mean(), lowest=min(t), highest=max(t), pairs=len(t)) for k,t in pairs.items() if t}).T
+
+# %% ../nbs/05_compare.ipynb #02cbe717
+def checkpoint_agreement(
+    c:Comparison, # With curves
+    last:int=3 # Epochs
+)->pd.DataFrame: # tau, one row per seed, one column per epoch
+    "Kendall's tau of the supernet's validation order after each of the last epochs with the from-scratch order on test."
+    truth,curves = by_seed(c, 'own').mean(),c.curves[c.curves.arm=='supernet']
+    t = curves[curves.epoch>curves.epoch.max()-last].groupby(['seed', 'epoch']).apply(lambda d: kendalltau(d.set_index('arch').accuracy[truth.index], truth).statistic, include_groups=False)
+    return t.unstack()
+
+# %% ../nbs/05_compare.ipynb #078c6db6
+def selection(
+    c:Comparison # Both splits
+)->pd.DataFrame: # One row per seed
+    "Test accuracy of the network that the supernet puts first, by validation and by test."
+    valid,test = by_seed(c, 'node', 'valid'),by_seed(c, 'node')
+    rows = {s: dict(chosen=valid.loc[s].idxmax(), by_valid=test.loc[s, valid.loc[s].idxmax()], by_test=test.loc[s].max()) for s in test.index}
+    return pd.DataFrame(rows).T.assign(optimism=lambda d: d.by_test-d.by_valid)
+
+# %% ../nbs/05_compare.ipynb #fe26f4c4
 def cost(
     c:Comparison # What to count
 )->pd.DataFrame: # One row per arm, per seed
@@ -180,7 +292,41 @@ def cost(
     per = per.groupby('arm').mean()
     return per.rename(columns=dict(net_updates='net-updates', train_flops='FLOPs')).rename_axis(None).loc[['supernet', 'scratch']]
 
-# %% ../nbs/05_compare.ipynb #cfb7bc18
+# %% ../nbs/05_compare.ipynb #1b98b3af
+def break_even(c:Comparison)->float:
+    "Number of networks from scratch whose training FLOPs equal the supernet's."
+    k = cost(c).FLOPs
+    return k.supernet/(k.scratch/c.runs[c.runs.arm=='scratch'].arch.nunique())
+
+def plot_cost(cs:list[Comparison])->plt.Figure:
+    "Training FLOPs against the number of networks wanted, for supernets of several lengths."
+    fig,ax = plt.subplots(figsize=(6,2.8), layout='constrained')
+    n = range(1, 13)
+    each = cost(cs[0]).FLOPs.scratch/cs[0].runs[cs[0].runs.arm=='scratch'].arch.nunique()
+    ax.plot(n, [each*i for i in n], label=f"from scratch, {cs[0].runs[cs[0].runs.arm=='scratch'].epochs.iloc[0]} epochs each", lw=1, ms=4, **_style['from scratch'])
+    for c,ls in zip(cs, (':', '--', '-')):
+        ax.axhline(cost(c).FLOPs.supernet, ls=ls, color=_style['per node']['color'], label=f"supernet, {c.runs[c.runs.arm=='supernet'].epochs.iloc[0]} epochs")
+    ax.set(xlabel='number of networks wanted', ylabel='training FLOPs'); ax.grid(alpha=.3); ax.legend(fontsize=8)
+    return fig
+
+# %% ../nbs/05_compare.ipynb #654d34f1
+def pareto(d:pd.DataFrame, cost:str='macs', value:str='mean')->pd.DataFrame:
+    "Rows that no cheaper or equally cheap row beats."
+    d = d.sort_values([cost, value], ascending=[True, False])
+    return d[d[value]>d[value].cummax().shift(fill_value=-float('inf'))]
+
+def plot_pareto(c:Comparison)->plt.Figure:
+    "Accuracy against MACs in both arms, with the Pareto front of each."
+    fig,ax = plt.subplots(figsize=(6,3.2), layout='constrained')
+    for bn in ('node', 'own'):
+        d,style = summary(c).query("split=='test' and bn==@bn"),_style[_kinds[bn]]
+        ax.errorbar(d.macs/1e6, d['mean'], yerr=d['std'].fillna(0), ls='', lw=.8, ms=5, label=_kinds[bn], **style)
+        p = pareto(d); ax.plot(p.macs/1e6, p['mean'], color=style['color'], lw=1, ls='-' if bn=='node' else '--')
+    for r in d.itertuples(): ax.annotate(r.arch, (r.macs/1e6, r.mean), textcoords='offset points', xytext=(6,-3), fontsize=7)
+    ax.set(xlabel='million MACs an image', ylabel='test accuracy (%)'); ax.grid(alpha=.3); ax.legend(fontsize=8)
+    return fig
+
+# %% ../nbs/05_compare.ipynb #4a99b5f7
 def plot_curves(
     c:Comparison # What to plot
 )->plt.Figure:
@@ -199,7 +345,7 @@ def plot_curves(
     fig.supxlabel('epoch', fontsize=9); fig.supylabel('validation error (%)', fontsize=9)
     return fig
 
-# %% ../nbs/05_compare.ipynb #0ce80c32
+# %% ../nbs/05_compare.ipynb #c9723d6d
 def _markdown(df):
     rows = [df.columns, ['---']+['---:']*(len(df.columns)-1), *df.astype(str).values]
     return '\n'.join('| '+' | '.join(r)+' |' for r in rows)
