@@ -6,9 +6,9 @@
 __all__ = ['Comparison', 'comparisons', 'summary', 'by_seed', 'interval', 'gaps', 'show', 'table', 'plot_compare', 'headline',
            'decompose', 'plot_decompose', 'budget', 'plot_budget', 'calibration', 'plot_calibration', 'agreement',
            'ranking', 'plot_ranking', 'seed_agreement', 'checkpoint_agreement', 'selection', 'cost', 'break_even',
-           'plot_cost', 'pareto', 'plot_pareto', 'plot_curves', 'report']
+           'plot_cost', 'pareto', 'plot_pareto', 'plot_curves', 'overview', 'abstract', 'report']
 
-# %% ../nbs/05_compare.ipynb #8436f100
+# %% ../nbs/05_compare.ipynb #e8c29cf0
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -17,7 +17,7 @@ from .supernet import search_space
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from scipy.stats import bootstrap, kendalltau, spearmanr, ttest_1samp
 
-# %% ../nbs/05_compare.ipynb #063cbec8
+# %% ../nbs/05_compare.ipynb #aca0f032
 _same = ['dataset', 'n_train', 'widths', 'batch_size', 'lr', 'warmup', 'momentum', 'weight_decay']  # equal in both arms
 _kinds = dict(shared='shared', recalibrated='recalibrated', node='per node', own='from scratch')
 
@@ -40,7 +40,7 @@ def _of_space(scratch, max_depths):
     mine = scratch[scratch.arch.isin(archs)]
     return mine[mine.groupby('seed').arch.transform('nunique')==len(archs)]
 
-# %% ../nbs/05_compare.ipynb #f9ed5d32
+# %% ../nbs/05_compare.ipynb #d0b2b3d3
 def comparisons(
     results, # A `Results` folder
     only:list[str]|None=None # Names of runs: give the comparisons that these take part in, with all their seeds; None: all
@@ -64,7 +64,7 @@ def comparisons(
             if only is None or all(df.run.isin(only).any() for df in (sup, scr)): found.append(Comparison(name, slug, both, mine(scores), mine(curves)))
     return found
 
-# %% ../nbs/05_compare.ipynb #6a1a7f0a
+# %% ../nbs/05_compare.ipynb #eb049457
 def summary(
     c:Comparison # What to summarise
 )->pd.DataFrame: # mean, std (over seeds) and n by arch, statistics and split
@@ -92,7 +92,7 @@ def gaps(
     d = by_seed(c, bn, split)-by_seed(c, 'own', split)
     return pd.DataFrame({a: interval(d[a]) for a in d} | {'mean': interval(d.mean(axis=1))}).T
 
-# %% ../nbs/05_compare.ipynb #588985d8
+# %% ../nbs/05_compare.ipynb #bd874f37
 def show(r, digits=2)->str:
     "A mean with what is known of its uncertainty: standard deviation, or 95 % interval where there is one."
     signed = 'lo' in r
@@ -110,7 +110,7 @@ def table(
     t = t[list(_kinds)].rename(columns=_kinds).rename_axis(columns=None).reset_index()
     return t.assign(gap=[show(gaps(c, split).loc[a]) for a in t.arch])
 
-# %% ../nbs/05_compare.ipynb #30516b95
+# %% ../nbs/05_compare.ipynb #a416c41b
 _style = {'shared': dict(marker='x', color='#d55e00'), 'recalibrated': dict(marker='s', color='#009e73', mfc='none'),
           'per node': dict(marker='o', color='#0072b2'), 'from scratch': dict(marker='D', color='k', mfc='none')}
 
@@ -135,7 +135,7 @@ def plot_compare(
     fig.tight_layout()
     return fig
 
-# %% ../nbs/05_compare.ipynb #33686d7d
+# %% ../nbs/05_compare.ipynb #e06d6c6e
 def headline(
     c:Comparison # What to describe
 )->str: # One paragraph
@@ -147,7 +147,7 @@ def headline(
             f"a mean gap of {show(g.loc['mean'])} points{', 95 % interval over seeds' if n>1 else ''} (single networks {each.min():+.2f} to {each.max():+.2f}), "
             f"for {k.FLOPs.supernet/k.FLOPs.scratch:.0%} of the training FLOPs (n = {n} seed{'s' if n>1 else ''}).")
 
-# %% ../nbs/05_compare.ipynb #e06d6c6e
+# %% ../nbs/05_compare.ipynb #73b520d7
 def decompose(
     small:Comparison, # The supernet in question
     equal:Comparison # A supernet with as many updates as all networks from scratch together
@@ -159,7 +159,7 @@ def decompose(
     seeds = [d.dropna().assign(mean=d.dropna().mean(axis=1)) for d in parts.values()]
     return pd.concat({p: pd.DataFrame({a: interval(d[a]) for a in d}).T for p,d in zip(parts, seeds)}, names=['part', 'arch']).reset_index()
 
-# %% ../nbs/05_compare.ipynb #ac6ea409
+# %% ../nbs/05_compare.ipynb #cfe76dcd
 def plot_decompose(
     parts:pd.DataFrame # Of `decompose`
 )->plt.Figure:
@@ -173,7 +173,7 @@ def plot_decompose(
     axs[0].invert_yaxis(); axs[0].set_ylabel('architecture')
     return fig
 
-# %% ../nbs/05_compare.ipynb #63061364
+# %% ../nbs/05_compare.ipynb #566d230d
 def budget(
     cs:list[Comparison] # Supernets of several lengths against the same networks from scratch
 )->pd.DataFrame: # One row per arm, length and statistics: FLOPs and `interval` of the mean accuracy
@@ -191,7 +191,7 @@ def plot_budget(b:pd.DataFrame)->plt.Figure:
     ax.set(xscale='log', xlabel='training FLOPs of the arm', ylabel='mean test accuracy (%)'); ax.grid(alpha=.3, which='both'); ax.legend(fontsize=8)
     return fig
 
-# %% ../nbs/05_compare.ipynb #3e2a90e1
+# %% ../nbs/05_compare.ipynb #0ce80c32
 def calibration(
     c:Comparison # Whose supernets `supernet_calibrate` has seen
 )->pd.DataFrame: # Mean test accuracy of all networks: `interval` by number of images; also shared, node, batch
@@ -211,7 +211,7 @@ def plot_calibration(t:pd.DataFrame)->plt.Figure:
     ax.set(xscale='log', xlabel='training images for recalibration', ylabel='mean test accuracy (%)'); ax.grid(alpha=.3); ax.legend(fontsize=8)
     return fig
 
-# %% ../nbs/05_compare.ipynb #4c78e8fa
+# %% ../nbs/05_compare.ipynb #191c68aa
 def agreement(
     guess:pd.Series, # A score by network: accuracy, or parameters
     truth:pd.Series # Accuracy by network, in %
@@ -236,7 +236,7 @@ def ranking(
     rows = {_kinds[k]: agreement(by_seed(c, k).mean(), truth.mean()) | dict(zip(('lo', 'hi'), _tau_interval(by_seed(c, k), truth))) for k in ('shared', 'recalibrated', 'node')}
     return pd.DataFrame(rows | {'parameter count': agreement(par, truth.mean())}).T
 
-# %% ../nbs/05_compare.ipynb #52bdf46e
+# %% ../nbs/05_compare.ipynb #15a28853
 def plot_ranking(
     c:Comparison # What to plot
 )->plt.Figure:
@@ -249,7 +249,7 @@ def plot_ranking(
     ax.plot(lim, lim, color='0.6', lw=.8); ax.set(xlim=lim, ylim=lim, xlabel='from scratch (%)', ylabel='inherited, per node (%)'); ax.grid(alpha=.3)
     return fig
 
-# %% ../nbs/05_compare.ipynb #d1672308
+# %% ../nbs/05_compare.ipynb #312423c9
 def seed_agreement(
     c:Comparison # With at least two seeds
 )->pd.DataFrame: # mean, lowest, highest tau and number of pairs
@@ -262,7 +262,7 @@ def seed_agreement(
              'parameter count, scratch': [tau(par, own.loc[i]) for i in own.index]}
     return pd.DataFrame({k: dict(mean=pd.Series(t).mean(), lowest=min(t), highest=max(t), pairs=len(t)) for k,t in pairs.items() if t}).T
 
-# %% ../nbs/05_compare.ipynb #02cbe717
+# %% ../nbs/05_compare.ipynb #a2b44798
 def checkpoint_agreement(
     c:Comparison, # With curves
     last:int=3 # Epochs
@@ -272,7 +272,7 @@ def checkpoint_agreement(
     t = curves[curves.epoch>curves.epoch.max()-last].groupby(['seed', 'epoch']).apply(lambda d: kendalltau(d.set_index('arch').accuracy[truth.index], truth).statistic, include_groups=False)
     return t.unstack()
 
-# %% ../nbs/05_compare.ipynb #078c6db6
+# %% ../nbs/05_compare.ipynb #d4a84b4d
 def selection(
     c:Comparison # Both splits
 )->pd.DataFrame: # One row per seed
@@ -281,7 +281,7 @@ def selection(
     rows = {s: dict(chosen=valid.loc[s].idxmax(), by_valid=test.loc[s, valid.loc[s].idxmax()], by_test=test.loc[s].max()) for s in test.index}
     return pd.DataFrame(rows).T.assign(optimism=lambda d: d.by_test-d.by_valid)
 
-# %% ../nbs/05_compare.ipynb #fe26f4c4
+# %% ../nbs/05_compare.ipynb #07281837
 def cost(
     c:Comparison # What to count
 )->pd.DataFrame: # One row per arm, per seed
@@ -292,7 +292,7 @@ def cost(
     per = per.groupby('arm').mean()
     return per.rename(columns=dict(net_updates='net-updates', train_flops='FLOPs')).rename_axis(None).loc[['supernet', 'scratch']]
 
-# %% ../nbs/05_compare.ipynb #1b98b3af
+# %% ../nbs/05_compare.ipynb #494fa639
 def break_even(c:Comparison)->float:
     "Number of networks from scratch whose training FLOPs equal the supernet's."
     k = cost(c).FLOPs
@@ -309,7 +309,7 @@ def plot_cost(cs:list[Comparison])->plt.Figure:
     ax.set(xlabel='number of networks wanted', ylabel='training FLOPs'); ax.grid(alpha=.3); ax.legend(fontsize=8)
     return fig
 
-# %% ../nbs/05_compare.ipynb #654d34f1
+# %% ../nbs/05_compare.ipynb #7bb1b0a3
 def pareto(d:pd.DataFrame, cost:str='macs', value:str='mean')->pd.DataFrame:
     "Rows that no cheaper or equally cheap row beats."
     d = d.sort_values([cost, value], ascending=[True, False])
@@ -326,7 +326,7 @@ def plot_pareto(c:Comparison)->plt.Figure:
     ax.set(xlabel='million MACs an image', ylabel='test accuracy (%)'); ax.grid(alpha=.3); ax.legend(fontsize=8)
     return fig
 
-# %% ../nbs/05_compare.ipynb #4a99b5f7
+# %% ../nbs/05_compare.ipynb #ba940413
 def plot_curves(
     c:Comparison # What to plot
 )->plt.Figure:
@@ -345,7 +345,45 @@ def plot_curves(
     fig.supxlabel('epoch', fontsize=9); fig.supylabel('validation error (%)', fontsize=9)
     return fig
 
-# %% ../nbs/05_compare.ipynb #c9723d6d
+# %% ../nbs/05_compare.ipynb #4b096044
+def overview(
+    cs:list[Comparison] # Any comparisons
+)->pd.DataFrame: # Text, one row each
+    "Mean accuracy of both arms (± standard deviation over seeds) and the gap with its interval, for several comparisons."
+    spread = lambda d: show(dict(mean=d.mean(), std=d.std(), n=len(d)))
+    rows = []
+    for c in cs:
+        node,own,shared = (by_seed(c, b).mean(axis=1) for b in ('node', 'own', 'shared'))
+        g,k = gaps(c),cost(c).FLOPs
+        rows.append({'comparison': c.name, 'n': len(own), 'FLOPs ratio': f'{k.supernet/k.scratch:.2f}', 'shared': spread(shared),
+                     'per node': spread(node), 'from scratch': spread(own), 'gap': show(g.loc['mean'])})
+    return pd.DataFrame(rows)
+
+# %% ../nbs/05_compare.ipynb #b8e5901a
+def abstract(
+    short:Comparison, # A supernet with the epochs of one network
+    cmp:Comparison, # The one in question
+    equal:Comparison # One with as many updates as all networks from scratch
+)->str: # Markdown list
+    "The findings, each sentence with its number, n and interval."
+    parts = decompose(cmp, equal).query("arch=='mean'").set_index('part')
+    g,e,n = gaps(cmp),gaps(equal),by_seed(cmp, 'own').shape[0]
+    each = g.drop('mean'); worse,better = each.index[each.hi<0],each.index[each.lo>0]
+    ratio = [cost(c).FLOPs.supernet/cost(c).FLOPs.scratch for c in (cmp, equal)]
+    r,sweep = ranking(cmp),calibration(cmp)
+    lines = [f"Evaluated with one set of BatchNorm statistics per layer, the nine inherited networks are {show(parts.loc['all'])} points from those trained from scratch on average; {show(parts.loc['statistics'])} of it are the statistics alone, at equal weights (n = {n} seeds).",
+             f"With statistics per node and {ratio[0]:.0%} of the training FLOPs, the mean gap is {show(g.loc['mean'])} points; it excludes zero to the worse for {len(worse)} of {len(each)} networks{' ('+'; '.join(worse)+')' if len(worse) else ''}, to the better for {len(better)}{' ('+'; '.join(better)+')' if len(better) else ''}.",
+             f"At equal updates ({ratio[1]:.0%} of the FLOPs) the mean gap is {show(e.loc['mean'])} points (n = {e.n.iloc[0]:.0f})."]
+    if n>1:
+        a = seed_agreement(cmp)
+        lines.append(f"The supernets' order of the nine agrees with the from-scratch order at tau {r.tau['per node']:.2f} [{r.lo['per node']:.2f}, {r.hi['per node']:.2f}] (means over {n} seeds); seed against seed at {a['mean']['supernet, scratch']:.2f} on average, where from scratch agrees with itself at {a['mean']['scratch, scratch']:.2f} and the parameter count, which costs nothing, with from scratch at {a['mean']['parameter count, scratch']:.2f}.")
+    if len(sweep)>2:
+        first = sweep.index[0]
+        lines.append(f"Recalibrated on {first.split('-')[1]} images the networks reach {sweep['mean'][first]:.2f} %, on all {sweep.index[-4].split('-')[1]} {sweep['mean'].iloc[-4]:.2f} %; with statistics per node, without any, {sweep['mean']['node']:.2f} % (n = {sweep.n['node']:.0f}).")
+    lines.append(f"A supernet of {cmp.runs[cmp.runs.arm=='supernet'].epochs.iloc[0]} epochs costs as many FLOPs as {break_even(cmp):.1f} networks of {cmp.runs[cmp.runs.arm=='scratch'].epochs.iloc[0]} epochs, one of {equal.runs[equal.runs.arm=='supernet'].epochs.iloc[0]} as {break_even(equal):.1f}.")
+    return '\n'.join(f'- {l}' for l in lines)
+
+# %% ../nbs/05_compare.ipynb #fe0fec22
 def _markdown(df):
     rows = [df.columns, ['---']+['---:']*(len(df.columns)-1), *df.astype(str).values]
     return '\n'.join('| '+' | '.join(r)+' |' for r in rows)

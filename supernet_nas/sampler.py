@@ -51,14 +51,14 @@ def sample_subnet(
     if len(archs)>1: raise BadInput(f'{type(sampler).__name__} draws {len(archs)} architectures a step: take a sampler that draws one')
     return supernet.subnet(archs[0])
 
-# %% ../nbs/03_sampler.ipynb #c473c2de
+# %% ../nbs/03_sampler.ipynb #e88d5b31
 class Fair(Sampler):
     "Each depth of each block equally often in every step (strict fairness, FairNAS, arXiv 1907.01845)."
     def __call__(self)->list[Arch]:
         n = math.lcm(*self.max_depths)
         return list(zip(*(self.rng.sample([i%m+1 for i in range(n)], n) for m in self.max_depths)))
 
-# %% ../nbs/03_sampler.ipynb #24f82ec4
+# %% ../nbs/03_sampler.ipynb #14e3474f
 class Sandwich(Sampler):
     "Largest, smallest and `n_random` other architectures in every step (US-Nets, arXiv 1903.05134)."
     n_random = 1  # the paper takes 2 of a much larger space
@@ -66,12 +66,12 @@ class Sandwich(Sampler):
         between = self.space[1:-1]
         return list(dict.fromkeys([self.space[-1], self.space[0], *self.rng.sample(between, min(self.n_random, len(between)))]))
 
-# %% ../nbs/03_sampler.ipynb #f426507e
+# %% ../nbs/03_sampler.ipynb #8992426c
 class Exhaustive(Sampler):
     "Every architecture in every step: the exact expected gradient of `Uniform`."
     def __call__(self)->list[Arch]: return self.space
 
-# %% ../nbs/03_sampler.ipynb #84081156
+# %% ../nbs/03_sampler.ipynb #e81903f8
 class EpsilonGreedy(Sampler):
     "With probability `epsilon` a random architecture, else the one with the lowest smoothed loss."
     epsilon = 0.5  # the other half of the steps goes to one network
@@ -88,7 +88,7 @@ class EpsilonGreedy(Sampler):
     def update(self, arch:Arch, loss:float):
         self.loss[arch] = self.smoothing*self.loss.get(arch, loss) + (1-self.smoothing)*loss
 
-# %% ../nbs/03_sampler.ipynb #4f71d4ea
+# %% ../nbs/03_sampler.ipynb #07089b72
 SAMPLERS = dict(uniform=Uniform, fair=Fair, sandwich=Sandwich, exhaustive=Exhaustive, epsilon_greedy=EpsilonGreedy)
 
 def make_sampler(
