@@ -133,7 +133,8 @@ def run(
             yield dict(run=c.run, arch=show_arch(a), bn=bn, split=part, n_correct=k, n_total=len(split.y),
                        parameters=count_params(sub), macs=count_macs(sub, image))
     rows = [r for part in ('valid', 'test') for bn in kinds for r in scores(bn, part, getattr(data, part))]
-    return dict(runs=[_run_row(c, hist, train_flops(net, hist, image.shape[1:], min(c.recipe.batch_size, len(data.train.y))), rt)], scores=rows, curves=curves), net
+    flops = train_flops(net, hist, image.shape[1:], min(c.recipe.batch_size, len(data.train.y)))
+    return dict(runs=[_run_row(c, hist, flops, rt)], scores=rows, curves=curves), net
 
 # %% ../nbs/04a_runs.ipynb #7c7426b8
 def _run_row(c, hist, flops, rt):
@@ -184,19 +185,22 @@ class Results:
 
     def path(self, table:str)->Path: return self.folder/f'{table}.csv'
 
-    def _write(self, table, data):
-        fd = os.open(self.path(table), os.O_RDWR|os.O_CREAT|os.O_APPEND, 0o644)
-        try:
-            end = os.lseek(fd, 0, os.SEEK_END)
-            if end and os.pread(fd, 1, end-1)!=b'\n': data = b'\n'+data  # a write was cut short: start on a new line
-            os.write(fd, data); os.fsync(fd)
-        finally: os.close(fd)
+# %% ../nbs/04a_runs.ipynb #4b6c66c1
+@patch
+def _write(self:Results, table, data):
+    fd = os.open(self.path(table), os.O_RDWR|os.O_CREAT|os.O_APPEND, 0o644)
+    try:
+        end = os.lseek(fd, 0, os.SEEK_END)
+        if end and os.pread(fd, 1, end-1)!=b'\n': data = b'\n'+data  # a write was cut short: start on a new line
+        os.write(fd, data); os.fsync(fd)
+    finally: os.close(fd)
 
-    def add(self, rows:dict[str,list[dict]]):
-        "Append the rows of one run; the row in `runs` last."
-        for t in ('curves', 'scores', 'runs'): self._write(t, _csv(rows[t], _columns[t]))
+@patch
+def add(self:Results, rows:dict[str,list[dict]]):
+    "Append the rows of one run; the row in `runs` last."
+    for t in ('curves', 'scores', 'runs'): self._write(t, _csv(rows[t], _columns[t]))
 
-# %% ../nbs/04a_runs.ipynb #02ded0d7
+# %% ../nbs/04a_runs.ipynb #8c92bc72
 @patch
 def read(self:Results,
     table:str # 'runs', 'scores' or 'curves'
@@ -214,7 +218,7 @@ def done(self:Results)->set[str]: # Names of finished runs
     "Which runs are there."
     return set(self.read('runs').run)
 
-# %% ../nbs/04a_runs.ipynb #260efe63
+# %% ../nbs/04a_runs.ipynb #ba46d73f
 _evaluated = ('own', 'node')  # the kinds of statistics that a saved network is evaluated with
 
 def save_run(path:str|Path, c:Config, net:SuperNet|SubNet, rows:dict)->Path:
@@ -222,7 +226,7 @@ def save_run(path:str|Path, c:Config, net:SuperNet|SubNet, rows:dict)->Path:
     scores = [{k: r[k] for k in ('arch', 'split', 'n_correct')} for r in rows['scores'] if r['bn'] in _evaluated]
     return save_net(net, path, **{k: v for k,v in asdict(c).items() if v is not None}, scores=scores)
 
-# %% ../nbs/04a_runs.ipynb #03aa04d8
+# %% ../nbs/04a_runs.ipynb #8809ffab
 CALIBRATION = (128, 500, 2000, 10_000, 55_000)  # 55,000: all training images
 
 def calibration_rows(
@@ -248,7 +252,7 @@ def batch_statistics(net:torch.nn.Module)->torch.nn.Module:
         if isinstance(m, torch.nn.BatchNorm2d): m.running_mean = m.running_var = None
     return net
 
-# %% ../nbs/04a_runs.ipynb #35853eae
+# %% ../nbs/04a_runs.ipynb #c1da20e9
 def seconds_per_step(widths, max_depths, data:Data, rt:Runtime, steps:int=8)->float:
     "Measured training time of one step of one network, averaged over the smallest and the largest."
     n,space = min(len(data.train.y), Recipe().batch_size*(steps+2)),search_space(max_depths)
@@ -259,6 +263,7 @@ def seconds_per_step(widths, max_depths, data:Data, rt:Runtime, steps:int=8)->fl
         times.append((stamps[-1]-stamps[0])/(len(stamps)-1) if len(stamps)>1 else 0.02)
     return sum(times)/2
 
+# %% ../nbs/04a_runs.ipynb #ba6f72b8
 def _step_cost(c, data, draws=20):
     "A step of this run relative to a step of one network, in FLOPs"
     if not c.sampler: return 1
@@ -279,7 +284,7 @@ def _work(c, data):
 
 def show_time(seconds:float)->str: return f'{seconds:.0f} s' if seconds<100 else f'{seconds/60:.0f} min'
 
-# %% ../nbs/04a_runs.ipynb #ba6f72b8
+# %% ../nbs/04a_runs.ipynb #86df5382
 def run_all(
     configs:list[Config], # All of one dataset, `n_train` and search space
     results:Results, # Where rows are appended, and looked up
@@ -306,6 +311,7 @@ def run_all(
     bar.close()
     print(f'done in {show_time(time.perf_counter()-start)}{_peak_memory()}')
 
+# %% ../nbs/04a_runs.ipynb #5e0e7f33
 def _peak_memory():
     "Peak memory of this process, where the system tells"
     try: import resource
@@ -317,7 +323,7 @@ def describe(c:Config)->str:
     what = f'supernet ({c.sampler})' if c.arm=='supernet' else f'from scratch ({show_arch(c.arch)})'
     return f'{what}, {c.epochs} epochs, seed {c.seed}'
 
-# %% ../nbs/04a_runs.ipynb #926ba929
+# %% ../nbs/04a_runs.ipynb #6df935aa
 def _parser(f):
     "The `argparse` parser of a function with docments; errors are one line"
     p = argparse.ArgumentParser(f.__name__, description=f.__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
@@ -338,14 +344,14 @@ def command(f):
         except KeyboardInterrupt: sys.exit(print(f'{f.__name__}: stopped; finished runs are kept', file=sys.stderr) or 130)
     return _f
 
-# %% ../nbs/04a_runs.ipynb #67c58d0b
+# %% ../nbs/04a_runs.ipynb #ca03a303
 def parse_ints(s:str, what:str, least:int=1)->tuple[int, ...]:
     "A comma-separated list of integers, each at least `least`; raises `BadInput`."
     parts = [p.strip() for p in str(s).split(',')]
     if all(p.isascii() and p.isdigit() and int(p)>=least for p in parts): return tuple(map(int, parts))
     raise BadInput(f'{what} {s!r}: give integers of at least {least}, separated by commas')
 
-# %% ../nbs/04a_runs.ipynb #6df935aa
+# %% ../nbs/04a_runs.ipynb #c357ec41
 def _setup(dataset, data_root, n_train, device, precision, threads=None):
     "Runtime and data for the commands; every value checked before anything is written"
     if threads is not None:
@@ -358,7 +364,7 @@ def _positive(**kw):
     for k,v in kw.items():
         if v<1: raise BadInput(f'{k} {v}: choose at least 1')
 
-# %% ../nbs/04a_runs.ipynb #9ee79d5e
+# %% ../nbs/04a_runs.ipynb #99ec34f4
 @command
 def supernet_study(
     supernet_epochs:int=SUPERNET_EPOCHS, # Epochs of the supernet
@@ -390,7 +396,7 @@ def supernet_study(
     from supernet_nas.compare import report  # pandas and matplotlib take a second to import
     report(results, [c.run for c in configs])
 
-# %% ../nbs/04a_runs.ipynb #cc3bd568
+# %% ../nbs/04a_runs.ipynb #9f3b1f51
 @command
 def supernet_calibrate(
     out:str='out', # Folder of `supernet_study`, with weights
@@ -410,7 +416,7 @@ def supernet_calibrate(
         results._write('scores', _csv(calibration_rows(file.stem, net, data, rt, counts), _columns['scores']))
         print(f'{file.stem}: {len(counts)+1} kinds of statistics', flush=True)
 
-# %% ../nbs/04a_runs.ipynb #6b0726ec
+# %% ../nbs/04a_runs.ipynb #2246b91b
 def _show_scores(scores):
     for s in scores:
         if s['bn'] in _evaluated: print(f"{s['arch']:>8}  {s['bn']:<12} {s['split']:<6} {s['n_correct']}/{s['n_total']} = {100*s['n_correct']/s['n_total']:.2f} %")
@@ -443,7 +449,7 @@ def supernet_train(
     _show_scores(rows['scores'])
     print(f'saved {file}')
 
-# %% ../nbs/04a_runs.ipynb #9f3b1f51
+# %% ../nbs/04a_runs.ipynb #1ce18ae5
 @command
 def supernet_eval(
     file:str, # A .safetensors file of `supernet_train` or `supernet_study`
@@ -470,7 +476,7 @@ def supernet_eval(
         _show_scores(rows)
         if saved: print('same as saved' if all(saved[r['arch'], part]==r['n_correct'] for r in rows) else 'differs from the saved scores')
 
-# %% ../nbs/04a_runs.ipynb #505e370b
+# %% ../nbs/04a_runs.ipynb #b06e5f92
 @command
 def supernet_report(
     out:str='out' # Folder with the tables of `supernet_study`

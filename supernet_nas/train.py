@@ -38,6 +38,7 @@ class Runtime:
         "Context in which forward passes run."
         return torch.autocast(self.device, torch.bfloat16) if self.precision=='bf16' else contextlib.nullcontext()
 
+# %% ../nbs/04_train.ipynb #ca773b54
 def _keep_freed_memory():
     "glibc gives large freed blocks back to the system, and every step faults them in anew"
     try: mallopt = ctypes.CDLL('libc.so.6').mallopt
@@ -61,7 +62,7 @@ def runtime(
     if precision not in ('bf16', 'fp32'): raise BadInput(f'precision {precision!r}: choose auto, bf16 or fp32')
     return Runtime(device, precision)
 
-# %% ../nbs/04_train.ipynb #1f1c0299
+# %% ../nbs/04_train.ipynb #e43cc861
 @dataclass(frozen=True)
 class Recipe:
     "Hyper-parameters of both arms."
@@ -71,14 +72,14 @@ class Recipe:
     momentum: float = 0.9 # Nesterov; held constant, the schedule moves the rate alone
     weight_decay: float = 5e-4 # the usual value beside this rate; networks of under 50,000 parameters need no more
 
-# %% ../nbs/04_train.ipynb #c0eeda7f
+# %% ../nbs/04_train.ipynb #c5e7d1be
 def derive_seed(
     *parts # The run's seed and what it is for
 )->int: # 0..2**63
     "A seed for one purpose, the same on every machine and in every Python process."
     return int.from_bytes(hashlib.sha256('/'.join(map(str, parts)).encode()).digest()[:8], 'big')>>1
 
-# %% ../nbs/04_train.ipynb #3c492759
+# %% ../nbs/04_train.ipynb #ba7f0abe
 def progress(
     total:int, # Steps
     desc:str='' # What is going on
@@ -99,11 +100,15 @@ class History:
     def updates(self)->Counter: # How often each architecture was in a step
         return sum((Counter({a: n for a in archs}) for archs,n in self.paths.items()), Counter())
 
-def steps_per_epoch(n:int, recipe:Recipe=Recipe())->int:
+# %% ../nbs/04_train.ipynb #5e822328
+def steps_per_epoch(
+    n:int, # Training images
+    recipe:Recipe=Recipe() # For its batch size
+)->int: # At least 1
     "Full batches in `n` images; the incomplete last one is dropped, so that all batch statistics are over equally many images."
     return max(n//recipe.batch_size, 1)
 
-# %% ../nbs/04_train.ipynb #ba7f0abe
+# %% ../nbs/04_train.ipynb #d23182c1
 def _step(net, x, y, sampler, opt, rt, hist):
     "One optimizer step; returns the detached loss"
     archs = sampler() if sampler else []
@@ -118,7 +123,7 @@ def _step(net, x, y, sampler, opt, rt, hist):
         for a,l in zip(archs, losses): sampler.update(a, l.item())
     return loss.detach()
 
-# %% ../nbs/04_train.ipynb #5e822328
+# %% ../nbs/04_train.ipynb #0d169b0a
 def train(
     net:nn.Module, # A `SuperNet` with a sampler, or any classifier without one
     split:Split, # Images (N, C, H, W) and labels (N,), on the device
@@ -153,7 +158,7 @@ def train(
     if bar: bar.close()
     return hist
 
-# %% ../nbs/04_train.ipynb #479b9abe
+# %% ../nbs/04_train.ipynb #50e54729
 EVAL_BATCH = 250  # divides every split of MNIST; activations of a batch still fit a CPU's cache
 
 def _count(net, forward, split, rt)->dict:
@@ -182,7 +187,7 @@ def evaluate_all(
     "Top-1 correct predictions of all networks of a supernet, from one shared-prefix pass."
     return _count(net, net.forward_all, split, rt or runtime())
 
-# %% ../nbs/04_train.ipynb #add85c2b
+# %% ../nbs/04_train.ipynb #b27a6421
 @torch.no_grad()
 def recalibrate_bn(
     net:nn.Module, # Any module with BatchNorm, changed in place
@@ -210,7 +215,7 @@ def recalibrate_bn(
         for m,mean,var in shared: m.running_mean.copy_(mean); m.running_var.copy_(var)  # a node's business only
     return net
 
-# %% ../nbs/04_train.ipynb #c29d585f
+# %% ../nbs/04_train.ipynb #e771f932
 def _digest(tensors, info):
     h = hashlib.sha256(json.dumps(info, sort_keys=True).encode())
     for k,t in sorted(tensors.items()): h.update(k.encode()); h.update(t.cpu().numpy().tobytes())
@@ -233,7 +238,7 @@ def save_net(
     finally: tmp.unlink(missing_ok=True)
     return path
 
-# %% ../nbs/04_train.ipynb #b23275e7
+# %% ../nbs/04_train.ipynb #f1d46a2b
 def load_net(
     path:str|Path, # Written by `save_net`
     config:dict|None=None # If given, entries that the saved configuration must have
