@@ -8,6 +8,7 @@
 """
 import hashlib, json, os, subprocess, sys, urllib.request
 from pathlib import Path
+from urllib.parse import urljoin
 
 ROOT = Path(__file__).resolve().parent
 BIN = ROOT/'.venv'/('Scripts' if os.name=='nt' else 'bin')
@@ -16,8 +17,9 @@ def run(*cmd, cwd=ROOT, **kw): return subprocess.run([str(c) for c in cmd], cwd=
 
 def pip_wheel():
     "The newest pip from the package registry, for a Python that has neither ensurepip nor pip; a wheel can be run as it is"
-    files = json.load(urllib.request.urlopen('https://pypi.org/pypi/pip/json'))['urls']
-    url = next(f['url'] for f in files if f['packagetype']=='bdist_wheel')
+    index = 'https://pypi.org/pypi/pip/json'
+    files = json.load(urllib.request.urlopen(index))['urls']
+    url = urljoin(index, next(f['url'] for f in files if f['packagetype']=='bdist_wheel'))
     path = ROOT/'.venv'/url.rsplit('/', 1)[1]
     path.write_bytes(urllib.request.urlopen(url).read())
     return path
