@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['Comparison', 'comparisons', 'summary', 'by_seed', 'interval', 'gaps', 'show', 'table', 'plot_compare', 'headline',
-           'decompose', 'plot_decompose', 'budget', 'plot_budget', 'calibration', 'plot_calibration', 'agreement',
-           'ranking', 'plot_ranking', 'seed_agreement', 'checkpoint_agreement', 'selection', 'cost', 'break_even',
-           'plot_cost', 'pareto', 'plot_pareto', 'plot_curves', 'overview', 'abstract', 'report']
+           'decompose', 'plot_decompose', 'calibration', 'plot_calibration', 'agreement', 'ranking', 'plot_ranking',
+           'seed_agreement', 'checkpoint_agreement', 'selection', 'cost', 'break_even', 'plot_cost', 'budget',
+           'plot_budget', 'pareto', 'plot_pareto', 'plot_curves', 'overview', 'abstract', 'report']
 
 # %% ../nbs/05_compare.ipynb #e8c29cf0
 from dataclasses import dataclass
@@ -174,24 +174,6 @@ def plot_decompose(
     return fig
 
 # %% ../nbs/05_compare.ipynb #566d230d
-def budget(
-    cs:list[Comparison] # Supernets of several lengths against the same networks from scratch
-)->pd.DataFrame: # One row per arm, length and statistics: FLOPs and `interval` of the mean accuracy
-    "Mean accuracy of all networks against the training FLOPs of the arm, over seeds."
-    rows = [(c, 'supernet', bn) for c in cs for bn in ('node', 'recalibrated')] + [(cs[0], 'scratch', 'own')]
-    return pd.DataFrame([dict(arm=arm, epochs=c.runs[c.runs.arm==arm].epochs.iloc[0], bn=bn, FLOPs=cost(c).FLOPs[arm], **interval(by_seed(c, bn).mean(axis=1))) for c,arm,bn in rows])
-
-def plot_budget(b:pd.DataFrame)->plt.Figure:
-    "The curve of `budget`; bars are 95 % intervals over seeds."
-    fig,ax = plt.subplots(figsize=(6,3), layout='constrained')
-    for (arm,bn),d in b[b.bn!='recalibrated'].sort_values('epochs').groupby(['arm', 'bn']):
-        err = (d['mean']-d.lo, d.hi-d['mean']) if d.n.min()>1 else None
-        ax.errorbar(d.FLOPs, d['mean'], yerr=err, lw=1, ms=5, capsize=2, label=dict(supernet='supernet, per node', scratch='nine from scratch')[arm], **_style[_kinds[bn]])
-        for r in d.itertuples(): ax.annotate(f'{r.epochs} epochs'+(' each' if arm=='scratch' else ''), (r.FLOPs, r.mean), textcoords='offset points', xytext=(6,-10), fontsize=8)
-    ax.set(xscale='log', xlabel='training FLOPs of the arm', ylabel='mean test accuracy (%)'); ax.grid(alpha=.3, which='both'); ax.legend(fontsize=8)
-    return fig
-
-# %% ../nbs/05_compare.ipynb #0ce80c32
 def calibration(
     c:Comparison # Whose supernets `supernet_calibrate` has seen
 )->pd.DataFrame: # Mean test accuracy of all networks: `interval` by number of images; also shared, node, batch
@@ -205,13 +187,13 @@ def plot_calibration(t:pd.DataFrame)->plt.Figure:
     fig,ax = plt.subplots(figsize=(6,2.8), layout='constrained')
     d = t[t.index.str.startswith('recalibrated-')]
     err = (d['mean']-d.lo, d.hi-d['mean']) if d.n.min()>1 else None
-    ax.errorbar([int(i.split('-')[1]) for i in d.index], d['mean'], yerr=err, lw=1, ms=5, capsize=2, label='recalibrated', **_style['recalibrated'])
+    if len(d): ax.errorbar([int(i.split('-')[1]) for i in d.index], d['mean'], yerr=err, lw=1, ms=5, capsize=2, label='recalibrated', **_style['recalibrated'])
     ax.axhline(t.loc['node', 'mean'], color=_style['per node']['color'], label='per node, no images')
     if 'batch' in t.index: ax.axhline(t.loc['batch', 'mean'], color='0.5', ls='--', label='statistics of the test batch')
     ax.set(xscale='log', xlabel='training images for recalibration', ylabel='mean test accuracy (%)'); ax.grid(alpha=.3); ax.legend(fontsize=8)
     return fig
 
-# %% ../nbs/05_compare.ipynb #191c68aa
+# %% ../nbs/05_compare.ipynb #3e2a90e1
 def agreement(
     guess:pd.Series, # A score by network: accuracy, or parameters
     truth:pd.Series # Accuracy by network, in %
@@ -236,7 +218,7 @@ def ranking(
     rows = {_kinds[k]: agreement(by_seed(c, k).mean(), truth.mean()) | dict(zip(('lo', 'hi'), _tau_interval(by_seed(c, k), truth))) for k in ('shared', 'recalibrated', 'node')}
     return pd.DataFrame(rows | {'parameter count': agreement(par, truth.mean())}).T
 
-# %% ../nbs/05_compare.ipynb #15a28853
+# %% ../nbs/05_compare.ipynb #139691db
 def plot_ranking(
     c:Comparison # What to plot
 )->plt.Figure:
@@ -249,7 +231,7 @@ def plot_ranking(
     ax.plot(lim, lim, color='0.6', lw=.8); ax.set(xlim=lim, ylim=lim, xlabel='from scratch (%)', ylabel='inherited, per node (%)'); ax.grid(alpha=.3)
     return fig
 
-# %% ../nbs/05_compare.ipynb #312423c9
+# %% ../nbs/05_compare.ipynb #1a2709dc
 def seed_agreement(
     c:Comparison # With at least two seeds
 )->pd.DataFrame: # mean, lowest, highest tau and number of pairs
@@ -262,7 +244,7 @@ def seed_agreement(
              'parameter count, scratch': [tau(par, own.loc[i]) for i in own.index]}
     return pd.DataFrame({k: dict(mean=pd.Series(t).mean(), lowest=min(t), highest=max(t), pairs=len(t)) for k,t in pairs.items() if t}).T
 
-# %% ../nbs/05_compare.ipynb #a2b44798
+# %% ../nbs/05_compare.ipynb #15a28853
 def checkpoint_agreement(
     c:Comparison, # With curves
     last:int=3 # Epochs
@@ -272,7 +254,7 @@ def checkpoint_agreement(
     t = curves[curves.epoch>curves.epoch.max()-last].groupby(['seed', 'epoch']).apply(lambda d: kendalltau(d.set_index('arch').accuracy[truth.index], truth).statistic, include_groups=False)
     return t.unstack()
 
-# %% ../nbs/05_compare.ipynb #d4a84b4d
+# %% ../nbs/05_compare.ipynb #312423c9
 def selection(
     c:Comparison # Both splits
 )->pd.DataFrame: # One row per seed
@@ -281,7 +263,7 @@ def selection(
     rows = {s: dict(chosen=valid.loc[s].idxmax(), by_valid=test.loc[s, valid.loc[s].idxmax()], by_test=test.loc[s].max()) for s in test.index}
     return pd.DataFrame(rows).T.assign(optimism=lambda d: d.by_test-d.by_valid)
 
-# %% ../nbs/05_compare.ipynb #07281837
+# %% ../nbs/05_compare.ipynb #a2b44798
 def cost(
     c:Comparison # What to count
 )->pd.DataFrame: # One row per arm, per seed
@@ -292,7 +274,7 @@ def cost(
     per = per.groupby('arm').mean()
     return per.rename(columns=dict(net_updates='net-updates', train_flops='FLOPs')).rename_axis(None).loc[['supernet', 'scratch']]
 
-# %% ../nbs/05_compare.ipynb #494fa639
+# %% ../nbs/05_compare.ipynb #07281837
 def break_even(c:Comparison)->float:
     "Number of networks from scratch whose training FLOPs equal the supernet's."
     k = cost(c).FLOPs
@@ -309,6 +291,24 @@ def plot_cost(cs:list[Comparison])->plt.Figure:
     ax.set(xlabel='number of networks wanted', ylabel='training FLOPs'); ax.grid(alpha=.3); ax.legend(fontsize=8)
     return fig
 
+# %% ../nbs/05_compare.ipynb #1b98b3af
+def budget(
+    cs:list[Comparison] # Supernets of several lengths against the same networks from scratch
+)->pd.DataFrame: # One row per arm, length and statistics: FLOPs and `interval` of the mean accuracy
+    "Mean accuracy of all networks against the training FLOPs of the arm, over seeds."
+    rows = [(c, 'supernet', bn) for c in cs for bn in ('node', 'recalibrated')] + [(cs[0], 'scratch', 'own')]
+    return pd.DataFrame([dict(arm=arm, epochs=c.runs[c.runs.arm==arm].epochs.iloc[0], bn=bn, FLOPs=cost(c).FLOPs[arm], **interval(by_seed(c, bn).mean(axis=1))) for c,arm,bn in rows])
+
+def plot_budget(b:pd.DataFrame)->plt.Figure:
+    "The curve of `budget`; bars are 95 % intervals over seeds."
+    fig,ax = plt.subplots(figsize=(6,3), layout='constrained')
+    for (arm,bn),d in b[b.bn!='recalibrated'].sort_values('epochs').groupby(['arm', 'bn']):
+        err = (d['mean']-d.lo, d.hi-d['mean']) if d.n.min()>1 else None
+        ax.errorbar(d.FLOPs, d['mean'], yerr=err, lw=1, ms=5, capsize=2, label=dict(supernet='supernet, per node', scratch='nine from scratch')[arm], **_style[_kinds[bn]])
+        for r in d.itertuples(): ax.annotate(f'{r.epochs} epochs'+(' each' if arm=='scratch' else ''), (r.FLOPs, r.mean), textcoords='offset points', xytext=(6,-10) if arm=='supernet' else (-75,-3), fontsize=8)
+    ax.set(xscale='log', xlabel='training FLOPs of the arm', ylabel='mean test accuracy (%)'); ax.grid(alpha=.3, which='both'); ax.legend(fontsize=8)
+    return fig
+
 # %% ../nbs/05_compare.ipynb #7bb1b0a3
 def pareto(d:pd.DataFrame, cost:str='macs', value:str='mean')->pd.DataFrame:
     "Rows that no cheaper or equally cheap row beats."
@@ -321,7 +321,8 @@ def plot_pareto(c:Comparison)->plt.Figure:
     for bn in ('node', 'own'):
         d,style = summary(c).query("split=='test' and bn==@bn"),_style[_kinds[bn]]
         ax.errorbar(d.macs/1e6, d['mean'], yerr=d['std'].fillna(0), ls='', lw=.8, ms=5, label=_kinds[bn], **style)
-        p = pareto(d); ax.plot(p.macs/1e6, p['mean'], color=style['color'], lw=1, ls='-' if bn=='node' else '--')
+        p = pareto(d)
+        ax.plot(p.macs/1e6, p['mean'], color=style['color'], lw=1, ls='-' if bn=='node' else '--')
     for r in d.itertuples(): ax.annotate(r.arch, (r.macs/1e6, r.mean), textcoords='offset points', xytext=(6,-3), fontsize=7)
     ax.set(xlabel='million MACs an image', ylabel='test accuracy (%)'); ax.grid(alpha=.3); ax.legend(fontsize=8)
     return fig
@@ -360,27 +361,26 @@ def overview(
     return pd.DataFrame(rows)
 
 # %% ../nbs/05_compare.ipynb #b8e5901a
+def _epochs(c, arm): return c.runs[c.runs.arm==arm].epochs.iloc[0]
+def _which(archs): return f"{len(archs)} ({'; '.join(archs)})" if len(archs) else 'none'
+
 def abstract(
-    short:Comparison, # A supernet with the epochs of one network
     cmp:Comparison, # The one in question
-    equal:Comparison # One with as many updates as all networks from scratch
+    equal:Comparison # A supernet with as many updates as all networks from scratch
 )->str: # Markdown list
     "The findings, each sentence with its number, n and interval."
     parts = decompose(cmp, equal).query("arch=='mean'").set_index('part')
-    g,e,n = gaps(cmp),gaps(equal),by_seed(cmp, 'own').shape[0]
-    each = g.drop('mean'); worse,better = each.index[each.hi<0],each.index[each.lo>0]
-    ratio = [cost(c).FLOPs.supernet/cost(c).FLOPs.scratch for c in (cmp, equal)]
-    r,sweep = ranking(cmp),calibration(cmp)
-    lines = [f"Evaluated with one set of BatchNorm statistics per layer, the nine inherited networks are {show(parts.loc['all'])} points from those trained from scratch on average; {show(parts.loc['statistics'])} of it are the statistics alone, at equal weights (n = {n} seeds).",
-             f"With statistics per node and {ratio[0]:.0%} of the training FLOPs, the mean gap is {show(g.loc['mean'])} points; it excludes zero to the worse for {len(worse)} of {len(each)} networks{' ('+'; '.join(worse)+')' if len(worse) else ''}, to the better for {len(better)}{' ('+'; '.join(better)+')' if len(better) else ''}.",
-             f"At equal updates ({ratio[1]:.0%} of the FLOPs) the mean gap is {show(e.loc['mean'])} points (n = {e.n.iloc[0]:.0f})."]
-    if n>1:
-        a = seed_agreement(cmp)
-        lines.append(f"The supernets' order of the nine agrees with the from-scratch order at tau {r.tau['per node']:.2f} [{r.lo['per node']:.2f}, {r.hi['per node']:.2f}] (means over {n} seeds); seed against seed at {a['mean']['supernet, scratch']:.2f} on average, where from scratch agrees with itself at {a['mean']['scratch, scratch']:.2f} and the parameter count, which costs nothing, with from scratch at {a['mean']['parameter count, scratch']:.2f}.")
-    if len(sweep)>2:
-        first = sweep.index[0]
-        lines.append(f"Recalibrated on {first.split('-')[1]} images the networks reach {sweep['mean'][first]:.2f} %, on all {sweep.index[-4].split('-')[1]} {sweep['mean'].iloc[-4]:.2f} %; with statistics per node, without any, {sweep['mean']['node']:.2f} % (n = {sweep.n['node']:.0f}).")
-    lines.append(f"A supernet of {cmp.runs[cmp.runs.arm=='supernet'].epochs.iloc[0]} epochs costs as many FLOPs as {break_even(cmp):.1f} networks of {cmp.runs[cmp.runs.arm=='scratch'].epochs.iloc[0]} epochs, one of {equal.runs[equal.runs.arm=='supernet'].epochs.iloc[0]} as {break_even(equal):.1f}.")
+    g,e,r,sweep,noise = gaps(cmp),gaps(equal),ranking(cmp),calibration(cmp),seed_agreement(cmp)['mean']
+    each,last = g.drop('mean'),e.drop('mean')['mean']
+    ratio,n = [cost(c).FLOPs.supernet/cost(c).FLOPs.scratch for c in (cmp, equal)],g.n.iloc[0]
+    few,all_ = (i for i in sweep.index[sweep.index.str.startswith('recalibrated-')][[0,-1]])
+    acc = sweep['mean'].map('{:.2f} %'.format)
+    lines = [f"Evaluated with one set of BatchNorm statistics per layer, the nine inherited networks are {show(parts.loc['all'])} points from those trained from scratch on average; {show(parts.loc['statistics'])} are the statistics alone, at equal weights (n = {n:.0f} seeds; 95 % intervals throughout).",
+        f"With statistics per node and {ratio[0]:.0%} of the training FLOPs the mean gap is {show(g.loc['mean'])} points. Of the nine intervals, not adjusted for one another, those wholly below zero: {_which(each.index[each.hi<0])}; wholly above: {_which(each.index[each.lo>0])}.",
+        f"At equal updates ({ratio[1]:.0%} of the FLOPs) the mean gap is {show(e.loc['mean'])} points (n = {e.n.iloc[0]:.0f}), from {show(e.loc[last.idxmin()])} for {last.idxmin()} to {show(e.loc[last.idxmax()])} for {last.idxmax()}.",
+        f"Recalibrated on {few.split('-')[1]} training images the nine reach {acc[few]} on average, on all {all_.split('-')[1]} {acc[all_]}; with statistics per node, which need none, {acc['node']} (n = {sweep.n['node']:.0f}).",
+        f"The order of the nine agrees with that from scratch at tau {r.tau['per node']:.2f} [{r.lo['per node']:.2f}, {r.hi['per node']:.2f}], means over {n:.0f} seeds. Seed against seed it is {noise['supernet, scratch']:.2f} on average; from scratch agrees with itself at {noise['scratch, scratch']:.2f}, and the parameter count, which costs nothing, with from scratch at {noise['parameter count, scratch']:.2f}.",
+        f"In training FLOPs a supernet of {_epochs(cmp, 'supernet')} epochs costs as much as {break_even(cmp):.1f} networks of {_epochs(cmp, 'scratch')} epochs, one of {_epochs(equal, 'supernet')} as {break_even(equal):.1f}."]
     return '\n'.join(f'- {l}' for l in lines)
 
 # %% ../nbs/05_compare.ipynb #fe0fec22

@@ -122,6 +122,16 @@ def test_report_from_the_tables_alone(tmp_path):
     assert p.returncode==0, p.stderr
     assert {f: f.read_bytes() for f in first}==first
 
+def test_calibrate_once(tmp_path):
+    "More kinds of statistics for the saved supernets, appended once"
+    assert cli('supernet_study', *STUDY, '--out', tmp_path).returncode==0
+    p = cli('supernet_calibrate', '--out', tmp_path, '--device', 'cpu', '--threads', 1)
+    assert p.returncode==0 and '3 kinds of statistics' in p.stdout, p.stderr
+    scores = (tmp_path/'scores.csv').read_text()
+    assert scores.count('recalibrated-128')==scores.count('recalibrated-500')==scores.count(',batch,')==4*2
+    assert cli('supernet_calibrate', '--out', tmp_path, '--device', 'cpu').stdout==''
+    assert (tmp_path/'scores.csv').read_text()==scores
+
 def test_import_is_light():
     "Nobody who builds a network waits for plotting, tables or torchvision"
     code = 'import sys, supernet_nas.supernet; print([m for m in ("torchvision", "pandas", "matplotlib", "scipy") if m in sys.modules])'
