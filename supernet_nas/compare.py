@@ -173,7 +173,7 @@ def plot_decompose(
     axs[0].invert_yaxis(); axs[0].set_ylabel('architecture')
     return fig
 
-# %% ../nbs/05_compare.ipynb #566d230d
+# %% ../nbs/05_compare.ipynb #b6fa0b49
 def calibration(
     c:Comparison # Whose supernets `supernet_calibrate` has seen
 )->pd.DataFrame: # Mean test accuracy of all networks: `interval` by number of images; also shared, node, batch
@@ -193,7 +193,7 @@ def plot_calibration(t:pd.DataFrame)->plt.Figure:
     ax.set(xscale='log', xlabel='training images for recalibration', ylabel='mean test accuracy (%)'); ax.grid(alpha=.3); ax.legend(fontsize=8)
     return fig
 
-# %% ../nbs/05_compare.ipynb #3e2a90e1
+# %% ../nbs/05_compare.ipynb #4c78e8fa
 def agreement(
     guess:pd.Series, # A score by network: accuracy, or parameters
     truth:pd.Series # Accuracy by network, in %
@@ -218,7 +218,7 @@ def ranking(
     rows = {_kinds[k]: agreement(by_seed(c, k).mean(), truth.mean()) | dict(zip(('lo', 'hi'), _tau_interval(by_seed(c, k), truth))) for k in ('shared', 'recalibrated', 'node')}
     return pd.DataFrame(rows | {'parameter count': agreement(par, truth.mean())}).T
 
-# %% ../nbs/05_compare.ipynb #139691db
+# %% ../nbs/05_compare.ipynb #52bdf46e
 def plot_ranking(
     c:Comparison # What to plot
 )->plt.Figure:
@@ -231,7 +231,7 @@ def plot_ranking(
     ax.plot(lim, lim, color='0.6', lw=.8); ax.set(xlim=lim, ylim=lim, xlabel='from scratch (%)', ylabel='inherited, per node (%)'); ax.grid(alpha=.3)
     return fig
 
-# %% ../nbs/05_compare.ipynb #1a2709dc
+# %% ../nbs/05_compare.ipynb #d1672308
 def seed_agreement(
     c:Comparison # With at least two seeds
 )->pd.DataFrame: # mean, lowest, highest tau and number of pairs
@@ -244,7 +244,7 @@ def seed_agreement(
              'parameter count, scratch': [tau(par, own.loc[i]) for i in own.index]}
     return pd.DataFrame({k: dict(mean=pd.Series(t).mean(), lowest=min(t), highest=max(t), pairs=len(t)) for k,t in pairs.items() if t}).T
 
-# %% ../nbs/05_compare.ipynb #15a28853
+# %% ../nbs/05_compare.ipynb #a2b44798
 def checkpoint_agreement(
     c:Comparison, # With curves
     last:int=3 # Epochs
@@ -254,7 +254,7 @@ def checkpoint_agreement(
     t = curves[curves.epoch>curves.epoch.max()-last].groupby(['seed', 'epoch']).apply(lambda d: kendalltau(d.set_index('arch').accuracy[truth.index], truth).statistic, include_groups=False)
     return t.unstack()
 
-# %% ../nbs/05_compare.ipynb #312423c9
+# %% ../nbs/05_compare.ipynb #d4a84b4d
 def selection(
     c:Comparison # Both splits
 )->pd.DataFrame: # One row per seed
@@ -263,7 +263,7 @@ def selection(
     rows = {s: dict(chosen=valid.loc[s].idxmax(), by_valid=test.loc[s, valid.loc[s].idxmax()], by_test=test.loc[s].max()) for s in test.index}
     return pd.DataFrame(rows).T.assign(optimism=lambda d: d.by_test-d.by_valid)
 
-# %% ../nbs/05_compare.ipynb #a2b44798
+# %% ../nbs/05_compare.ipynb #07281837
 def cost(
     c:Comparison # What to count
 )->pd.DataFrame: # One row per arm, per seed
@@ -274,7 +274,7 @@ def cost(
     per = per.groupby('arm').mean()
     return per.rename(columns=dict(net_updates='net-updates', train_flops='FLOPs')).rename_axis(None).loc[['supernet', 'scratch']]
 
-# %% ../nbs/05_compare.ipynb #07281837
+# %% ../nbs/05_compare.ipynb #494fa639
 def break_even(c:Comparison)->float:
     "Number of networks from scratch whose training FLOPs equal the supernet's."
     k = cost(c).FLOPs
@@ -291,7 +291,7 @@ def plot_cost(cs:list[Comparison])->plt.Figure:
     ax.set(xlabel='number of networks wanted', ylabel='training FLOPs'); ax.grid(alpha=.3); ax.legend(fontsize=8)
     return fig
 
-# %% ../nbs/05_compare.ipynb #1b98b3af
+# %% ../nbs/05_compare.ipynb #7bb1b0a3
 def budget(
     cs:list[Comparison] # Supernets of several lengths against the same networks from scratch
 )->pd.DataFrame: # One row per arm, length and statistics: FLOPs and `interval` of the mean accuracy
@@ -306,10 +306,10 @@ def plot_budget(b:pd.DataFrame)->plt.Figure:
         err = (d['mean']-d.lo, d.hi-d['mean']) if d.n.min()>1 else None
         ax.errorbar(d.FLOPs, d['mean'], yerr=err, lw=1, ms=5, capsize=2, label=dict(supernet='supernet, per node', scratch='nine from scratch')[arm], **_style[_kinds[bn]])
         for r in d.itertuples(): ax.annotate(f'{r.epochs} epochs'+(' each' if arm=='scratch' else ''), (r.FLOPs, r.mean), textcoords='offset points', xytext=(6,-10) if arm=='supernet' else (-75,-3), fontsize=8)
-    ax.set(xscale='log', xlabel='training FLOPs of the arm', ylabel='mean test accuracy (%)'); ax.grid(alpha=.3, which='both'); ax.legend(fontsize=8)
+    ax.margins(x=.15); ax.set(xscale='log', xlabel='training FLOPs of the arm', ylabel='mean test accuracy (%)'); ax.grid(alpha=.3, which='both'); ax.legend(fontsize=8)
     return fig
 
-# %% ../nbs/05_compare.ipynb #7bb1b0a3
+# %% ../nbs/05_compare.ipynb #0f043d9a
 def pareto(d:pd.DataFrame, cost:str='macs', value:str='mean')->pd.DataFrame:
     "Rows that no cheaper or equally cheap row beats."
     d = d.sort_values([cost, value], ascending=[True, False])
@@ -327,7 +327,7 @@ def plot_pareto(c:Comparison)->plt.Figure:
     ax.set(xlabel='million MACs an image', ylabel='test accuracy (%)'); ax.grid(alpha=.3); ax.legend(fontsize=8)
     return fig
 
-# %% ../nbs/05_compare.ipynb #ba940413
+# %% ../nbs/05_compare.ipynb #b8e5901a
 def plot_curves(
     c:Comparison # What to plot
 )->plt.Figure:
@@ -346,7 +346,7 @@ def plot_curves(
     fig.supxlabel('epoch', fontsize=9); fig.supylabel('validation error (%)', fontsize=9)
     return fig
 
-# %% ../nbs/05_compare.ipynb #4b096044
+# %% ../nbs/05_compare.ipynb #1ac673b3
 def overview(
     cs:list[Comparison] # Any comparisons
 )->pd.DataFrame: # Text, one row each
@@ -360,7 +360,7 @@ def overview(
                      'per node': spread(node), 'from scratch': spread(own), 'gap': show(g.loc['mean'])})
     return pd.DataFrame(rows)
 
-# %% ../nbs/05_compare.ipynb #b8e5901a
+# %% ../nbs/05_compare.ipynb #542bf7ae
 def _epochs(c, arm): return c.runs[c.runs.arm==arm].epochs.iloc[0]
 def _which(archs): return f"{len(archs)} ({'; '.join(archs)})" if len(archs) else 'none'
 
@@ -383,7 +383,7 @@ def abstract(
         f"In training FLOPs a supernet of {_epochs(cmp, 'supernet')} epochs costs as much as {break_even(cmp):.1f} networks of {_epochs(cmp, 'scratch')} epochs, one of {_epochs(equal, 'supernet')} as {break_even(equal):.1f}."]
     return '\n'.join(f'- {l}' for l in lines)
 
-# %% ../nbs/05_compare.ipynb #fe0fec22
+# %% ../nbs/05_compare.ipynb #0d9bda54
 def _markdown(df):
     rows = [df.columns, ['---']+['---:']*(len(df.columns)-1), *df.astype(str).values]
     return '\n'.join('| '+' | '.join(r)+' |' for r in rows)
