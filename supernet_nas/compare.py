@@ -200,6 +200,7 @@ def agreement(
 )->dict: # tau (b), p (exact where there are no ties), sparse tau, Spearman's rho, rank of the pick, regret
     "How well one order of networks predicts another."
     guess = guess[truth.index]
+    if len(truth)<2: return dict.fromkeys(('tau', 'p', 'sparse_tau', 'spearman', 'pick_rank', 'regret'), float('nan'))  # nothing to order
     t,pick = kendalltau(guess, truth),guess.idxmax()
     return dict(tau=t.statistic, p=t.pvalue, sparse_tau=kendalltau(guess.round(1), truth.round(1)).statistic, spearman=spearmanr(guess, truth).statistic,
                 pick_rank=int(truth.rank(ascending=False, method='min')[pick]), regret=truth.max()-truth[pick])
