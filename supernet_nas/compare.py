@@ -30,6 +30,8 @@ class Comparison:
     scores: pd.DataFrame # One row per run, network, kind of statistics and split, with `accuracy` in %
     curves: pd.DataFrame # One row per run, epoch and network, with validation `accuracy` in %
 
+def _epochs(c, arm): return c.runs[c.runs.arm==arm].epochs.iloc[0]
+
 def _join(table, runs):
     df = table.merge(runs[['run', 'arm', 'seed', 'epochs']], on='run')
     return df.assign(accuracy=100*df.n_correct/df.n_total)
@@ -108,7 +110,8 @@ def table(
     s = summary(c).query('split==@split and bn in @_kinds')
     t = s.assign(text=s.apply(show, axis=1)).pivot(index=['arch', 'parameters', 'macs'], columns='bn', values='text')
     t = t[list(_kinds)].rename(columns=_kinds).rename_axis(columns=None).reset_index()
-    return t.assign(gap=[show(gaps(c, split).loc[a]) for a in t.arch])
+    g = gaps(c, split)
+    return t.assign(gap=[show(g.loc[a]) for a in t.arch])
 
 # %% ../nbs/05_compare.ipynb #a416c41b
 _style = {'shared': dict(marker='x', color='#d55e00'), 'recalibrated': dict(marker='s', color='#009e73', mfc='none'),
@@ -286,9 +289,9 @@ def plot_cost(cs:list[Comparison])->plt.Figure:
     fig,ax = plt.subplots(figsize=(6,2.8), layout='constrained')
     n = range(1, 13)
     each = cost(cs[0]).FLOPs.scratch/cs[0].runs[cs[0].runs.arm=='scratch'].arch.nunique()
-    ax.plot(n, [each*i for i in n], label=f"from scratch, {cs[0].runs[cs[0].runs.arm=='scratch'].epochs.iloc[0]} epochs each", lw=1, ms=4, **_style['from scratch'])
+    ax.plot(n, [each*i for i in n], label=f"from scratch, {_epochs(cs[0], 'scratch')} epochs each", lw=1, ms=4, **_style['from scratch'])
     for c,ls in zip(cs, (':', '--', '-')):
-        ax.axhline(cost(c).FLOPs.supernet, ls=ls, color=_style['per node']['color'], label=f"supernet, {c.runs[c.runs.arm=='supernet'].epochs.iloc[0]} epochs")
+        ax.axhline(cost(c).FLOPs.supernet, ls=ls, color=_style['per node']['color'], label=f"supernet, {_epochs(c, 'supernet')} epochs")
     ax.set(xlabel='number of networks wanted', ylabel='training FLOPs'); ax.grid(alpha=.3); ax.legend(fontsize=8)
     return fig
 
@@ -298,7 +301,7 @@ def budget(
 )->pd.DataFrame: # One row per arm, length and statistics: FLOPs and `interval` of the mean accuracy
     "Mean accuracy of all networks against the training FLOPs of the arm, over seeds."
     rows = [(c, 'supernet', bn) for c in cs for bn in ('node', 'recalibrated')] + [(cs[0], 'scratch', 'own')]
-    return pd.DataFrame([dict(arm=arm, epochs=c.runs[c.runs.arm==arm].epochs.iloc[0], bn=bn, FLOPs=cost(c).FLOPs[arm], **interval(by_seed(c, bn).mean(axis=1))) for c,arm,bn in rows])
+    return pd.DataFrame([dict(arm=arm, epochs=_epochs(c, arm), bn=bn, FLOPs=cost(c).FLOPs[arm], **interval(by_seed(c, bn).mean(axis=1))) for c,arm,bn in rows])
 
 def plot_budget(b:pd.DataFrame)->plt.Figure:
     "The curve of `budget`; bars are 95 % intervals over seeds."
@@ -362,7 +365,6 @@ def overview(
     return pd.DataFrame(rows)
 
 # %% ../nbs/05_compare.ipynb #542bf7ae
-def _epochs(c, arm): return c.runs[c.runs.arm==arm].epochs.iloc[0]
 def _which(archs): return f"{len(archs)} ({'; '.join(archs)})" if len(archs) else 'none'
 
 def abstract(

@@ -91,6 +91,12 @@ def _networks(net, images, rt, recal_images):
 
 def show_arch(arch:Arch)->str: return ','.join(map(str, arch))
 
+def _score_row(run, arch, bn, part, n_correct, net, data):
+    "A row of `scores`; `net` is the supernet, or the network itself"
+    sub = SubNet(arch, *(net.config[k] for k in ('widths', 'in_channels', 'num_classes'))).eval()
+    return dict(run=run, arch=show_arch(arch), bn=bn, split=part, n_correct=n_correct, n_total=len(getattr(data, part).y),
+                parameters=count_params(sub), macs=count_macs(sub, data.train.x[:1].cpu()))
+
 # %% ../nbs/04a_runs.ipynb #b870a4ef
 @functools.cache
 def provenance():
@@ -126,14 +132,8 @@ def run(
         curves.extend(dict(run=c.run, epoch=epoch, arch=show_arch(a), n_correct=k, n_total=len(data.valid.y)) for a,k in n.items())
     hist = train(net, data.train, c.epochs, sampler, c.recipe, c.seed, rt, curve, tick)
     kinds = _networks(net, data.train.x, rt, c.recal_images)
-    image = data.train.x[:1].cpu()
-    def scores(bn, part, split):
-        for a,k in kinds[bn](split).items():
-            sub = SubNet(a, c.widths, data.in_channels, data.num_classes).eval()
-            yield dict(run=c.run, arch=show_arch(a), bn=bn, split=part, n_correct=k, n_total=len(split.y),
-                       parameters=count_params(sub), macs=count_macs(sub, image))
-    rows = [r for part in ('valid', 'test') for bn in kinds for r in scores(bn, part, getattr(data, part))]
-    flops = train_flops(net, hist, image.shape[1:], min(c.recipe.batch_size, len(data.train.y)))
+    rows = [_score_row(c.run, a, bn, part, k, net, data) for part in ('valid', 'test') for bn,count in kinds.items() for a,k in count(getattr(data, part)).items()]
+    flops = train_flops(net, hist, data.train.x.shape[1:], min(c.recipe.batch_size, len(data.train.y)))
     return dict(runs=[_run_row(c, hist, flops, rt)], scores=rows, curves=curves), net
 
 # %% ../nbs/04a_runs.ipynb #7c7426b8
@@ -237,10 +237,8 @@ def calibration_rows(
     counts:tuple[int, ...]=CALIBRATION # Numbers of training images
 )->list[dict]: # Rows of `scores`; `bn` is 'recalibrated-128' and so on, and 'batch'
     "Scores of all networks, recalibrated on more and more images, and with the statistics of each evaluation batch."
-    image,rows = data.train.x[:1].cpu(),[]
-    def score(a, bn, sub):
-        cost = dict(parameters=count_params(sub), macs=count_macs(net.subnet(a).cpu().eval(), image))
-        rows.extend(dict(run=run, arch=show_arch(a), bn=bn, split=p, n_correct=evaluate(sub, s, rt), n_total=len(s.y)) | cost for p,s in (('valid', data.valid), ('test', data.test)))
+    rows = []
+    def score(a, bn, sub): rows.extend(_score_row(run, a, bn, p, evaluate(sub, getattr(data, p), rt), net, data) for p in ('valid', 'test'))
     for a in net.space:
         for n in counts: score(a, f'recalibrated-{n}', recalibrate_bn(net.subnet(a), data.train.x[:n], rt=rt))
         score(a, 'batch', batch_statistics(net.subnet(a)))

@@ -70,7 +70,7 @@ class Recipe:
     lr: float = 0.1 # peak of the one-cycle schedule: the usual rate for SGD with BatchNorm at batch 128
     warmup: float = 0.25 # share of the steps in which the rate rises; the rest is cosine decay to about zero
     momentum: float = 0.9 # Nesterov; held constant, the schedule moves the rate alone
-    weight_decay: float = 5e-4 # the usual value beside this rate; networks of under 50,000 parameters need no more
+    weight_decay: float = 5e-4 # the usual value beside this rate
 
 # %% ../nbs/04_train.ipynb #c5e7d1be
 def derive_seed(
