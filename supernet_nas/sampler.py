@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['SAMPLERS', 'Sampler', 'Uniform', 'check_space', 'sample_subnet', 'Fair', 'Sandwich', 'Exhaustive', 'EpsilonGreedy',
-           'make_sampler']
+           'Nested', 'Deep', 'PathDropout', 'Progressive', 'FewShot', 'make_sampler']
 
 # %% ../nbs/03_sampler.ipynb #cd2358e7
 import math, random
+from functools import partial
 from .data import BadInput
 from .supernet import Arch, SuperNet, SubNet, search_space
 
@@ -29,6 +30,7 @@ class Sampler:
         loss:float # Its training loss there
     ): "Learn from a step; only samplers that set `adaptive` are told."
     adaptive = False
+    done = 0. # Share of the training that is over; `train` keeps it
 
 # %% ../nbs/03_sampler.ipynb #0ce50295
 class Uniform(Sampler):
@@ -88,8 +90,43 @@ class EpsilonGreedy(Sampler):
     def update(self, arch:Arch, loss:float):
         self.loss[arch] = self.smoothing*self.loss.get(arch, loss) + (1-self.smoothing)*loss
 
+# %% ../nbs/03_sampler.ipynb #89afacf4
+class Nested(Sampler):
+    "One random prefix, and every depth of the last block behind it, in each step."
+    def __call__(self)->list[Arch]:
+        prefix = self.rng.choice(self.space)[:-1]
+        return [a for a in self.space if a[:-1]==prefix]
+
+# %% ../nbs/03_sampler.ipynb #79fc7510
+class Deep(Sampler):
+    "One architecture per step, in proportion to the product of its depths."
+    def __call__(self)->list[Arch]: return self.rng.choices(self.space, [math.prod(a) for a in self.space])
+
+# %% ../nbs/03_sampler.ipynb #a8bfe7e2
+class PathDropout(Sampler):
+    "All architectures at first, on average one at the end (Bender et al., ICML 2018)."
+    def __call__(self)->list[Arch]:
+        keep = 1-self.done*(1-1/len(self.space))
+        return [a for a in self.space if self.rng.random()<keep] or [self.rng.choice(self.space)]
+
+# %% ../nbs/03_sampler.ipynb #adf323e0
+class Progressive(Sampler):
+    "Uniform over the depths allowed so far: the largest first, one less in each phase (once-for-all, arXiv 1908.09791)."
+    def __call__(self)->list[Arch]:
+        less = int(self.done*max(self.max_depths))
+        return [self.rng.choice([a for a in self.space if all(d>=m-less for d,m in zip(a, self.max_depths))])]
+
+# %% ../nbs/03_sampler.ipynb #133d7588
+class FewShot(Uniform):
+    "One architecture per step, uniform over those whose first block has depth `first` (arXiv 2006.06863)."
+    def __init__(self, max_depths:Arch=(3,3), seed=0, first:int=1):
+        super().__init__(max_depths, seed)
+        self.space = [a for a in self.space if a[0]==first]
+        if not self.space: raise BadInput(f'few-shot supernet of first depth {first}: the first block has at most {max_depths[0]}')
+
 # %% ../nbs/03_sampler.ipynb #07089b72
-SAMPLERS = dict(uniform=Uniform, fair=Fair, sandwich=Sandwich, exhaustive=Exhaustive, epsilon_greedy=EpsilonGreedy)
+SAMPLERS = dict(uniform=Uniform, fair=Fair, sandwich=Sandwich, exhaustive=Exhaustive, epsilon_greedy=EpsilonGreedy,
+    nested=Nested, deep=Deep, path_dropout=PathDropout, progressive=Progressive) | {f'few_shot_{i}': partial(FewShot, first=i) for i in (1,2,3)}
 
 def make_sampler(
     name:str, # A key of `SAMPLERS`

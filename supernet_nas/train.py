@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 from .data import BadInput, Split
 from .supernet import Arch, NodeBatchNorm, SuperNet, SubNet
 from .sampler import Sampler, check_space
+from .fixes import cross_entropy
 
 # %% ../nbs/04_train.ipynb #86039753
 @dataclass(frozen=True)
@@ -109,19 +110,18 @@ def steps_per_epoch(
     return max(n//recipe.batch_size, 1)
 
 # %% ../nbs/04_train.ipynb #d23182c1
-def _step(net, x, y, sampler, opt, rt, hist):
-    "One optimizer step; returns the detached loss"
-    archs = sampler() if sampler else []
+def _step(net, x, y, archs, opt, rt, loss, gradient):
+    "Gradients of one step; returns the detached loss of each architecture"
     with rt.autocast():
         outs = net.forward_all(x, archs) if archs else {None: net(x)}
-        losses = [F.cross_entropy(outs[a], y) for a in archs or [None]]  # an architecture drawn twice counts twice
-        loss = sum(losses)/len(losses)
-    opt.zero_grad(); loss.backward(); opt.step()
-    hist.steps += 1
-    hist.paths[tuple(sorted(archs))] += 1
-    if sampler and sampler.adaptive:
-        for a,l in zip(archs, losses): sampler.update(a, l.item())
-    return loss.detach()
+        losses = loss([outs[a] for a in archs or [None]], x, y, archs)  # an architecture drawn twice counts twice
+    opt.zero_grad()
+    if gradient is None: (sum(losses)/len(losses)).backward()
+    else:
+        params = list(net.parameters())
+        grads = [torch.autograd.grad(l, params, retain_graph=True, allow_unused=True) for l in losses]
+        for p,g in zip(params, gradient(grads)): p.grad = g
+    return [l.detach() for l in losses]
 
 # %% ../nbs/04_train.ipynb #0d169b0a
 def train(
@@ -133,7 +133,10 @@ def train(
     seed:int=0, # Order of the images
     rt:Runtime|None=None, # None: `runtime()`
     on_epoch=None, # Called with (epoch, net) after each epoch, 1-based
-    tick=None # Called after each step; None: an own progress bar
+    tick=None, # Called after each step; None: an own progress bar
+    loss=cross_entropy, # See chapter 3a
+    gradient=None, # Makes one gradient of those of a step's architectures; None: their average
+    state=None # Called with (optimizer, architectures) before each update
 )->History:
     "Train `net` in place: SGD with Nesterov momentum, one-cycle learning rate. Raises `FloatingPointError` if the loss diverges."
     rt,hist = rt or runtime(), History()
@@ -148,8 +151,16 @@ def train(
         start,total = time.perf_counter(),0.
         net.train()
         for ix in torch.randperm(len(split.y), generator=gen).to(rt.device).split(recipe.batch_size)[:n]:
-            total += _step(net, split.x[ix], split.y[ix], sampler, opt, rt, hist)
-            sched.step()
+            if sampler: sampler.done = hist.steps/(epochs*n)
+            archs = sampler() if sampler else []
+            losses = _step(net, split.x[ix], split.y[ix], archs, opt, rt, loss, gradient)
+            if state: state(opt, archs)
+            opt.step(); sched.step()
+            total += sum(losses)/len(losses)
+            hist.steps += 1
+            hist.paths[tuple(sorted(archs))] += 1
+            if sampler and sampler.adaptive:
+                for a,l in zip(archs, losses): sampler.update(a, l.item())
             (tick or bar.update)()
         hist.losses.append(float(total)/n)
         hist.seconds += time.perf_counter()-start
