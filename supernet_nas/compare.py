@@ -415,11 +415,18 @@ def overview(
     return pd.DataFrame(rows)
 
 # %% ../nbs/05_compare.ipynb #542bf7ae
+def _elsewhere(cs, cmp):
+    "Main comparisons on other data whose supernet has the same share of the updates"
+    share = lambda c: _epochs(c, 'supernet')/_epochs(c, 'scratch')
+    kind = lambda c: c.slug.rsplit('-', 3)[0].split('-w')[1]
+    return [c for c in main_comparisons(cs) if c.slug.split('-w')[0]!=cmp.slug.split('-w')[0] and kind(c)==kind(cmp) and share(c)==share(cmp)]
+
 def _which(archs): return f"{len(archs)} ({'; '.join(archs)})" if len(archs) else 'none'
 
 def abstract(
     cmp:Comparison, # The one in question
-    equal:Comparison # A supernet with as many updates as all networks from scratch
+    equal:Comparison, # A supernet with as many updates as all networks from scratch
+    cs:list[Comparison]=() # Of `comparisons`: others of the same kind and proportions, on other data
 )->str: # Markdown list
     "The findings, each sentence with its number, n and interval."
     parts = decompose(cmp, equal).query("arch=='mean'").set_index('part')
@@ -429,11 +436,14 @@ def abstract(
     few,all_ = (i for i in sweep.index[sweep.index.str.startswith('recalibrated-')][[0,-1]])
     acc = sweep['mean'].map('{:.2f} %'.format)
     lines = [f"Evaluated with one set of BatchNorm statistics per layer, the nine inherited networks are {show(parts.loc['all'])} points from those trained from scratch on average; {show(parts.loc['statistics'])} are the statistics alone, at equal weights (n = {n:.0f} seeds; 95 % intervals throughout).",
-        f"With statistics per node and {ratio[0]:.0%} of the training FLOPs the mean gap is {show(g.loc['mean'])} points. Of the nine intervals, not adjusted for one another, those wholly below zero: {_which(each.index[each.hi<0])}; wholly above: {_which(each.index[each.lo>0])}.",
+        f"With statistics per node and {ratio[0]:.0%} of the training FLOPs the mean gap is {show(g.loc['mean'])} points (n = {n:.0f}). Of the nine intervals, not adjusted for one another, those wholly below zero: {_which(each.index[each.hi<0])}; wholly above: {_which(each.index[each.lo>0])}.",
         f"At equal updates ({ratio[1]:.0%} of the FLOPs) the mean gap is {show(e.loc['mean'])} points (n = {e.n.iloc[0]:.0f}), from {show(e.loc[last.idxmin()])} for {last.idxmin()} to {show(e.loc[last.idxmax()])} for {last.idxmax()}.",
         f"Recalibrated on {few.split('-')[1]} training images the nine reach {acc[few]} on average, on all {all_.split('-')[1]} {acc[all_]}; with statistics per node, which need none, {acc['node']} (n = {sweep.n['node']:.0f}).",
         f"The order of the nine agrees with that from scratch at tau {r.tau['per node']:.2f} [{r.lo['per node']:.2f}, {r.hi['per node']:.2f}], means over {n:.0f} seeds. Seed against seed it is {noise['supernet, scratch']:.2f} on average; from scratch agrees with itself at {noise['scratch, scratch']:.2f}, and the parameter count, which costs nothing, with from scratch at {noise['parameter count, scratch']:.2f}.",
-        f"In training FLOPs a supernet of {_epochs(cmp, 'supernet')} epochs costs as much as {break_even(cmp):.1f} networks of {_epochs(cmp, 'scratch')} epochs, one of {_epochs(equal, 'supernet')} as {break_even(equal):.1f}."]
+        f"In training FLOPs a supernet of {_epochs(cmp, 'supernet')} epochs costs as much as {break_even(cmp):.1f} networks of {_epochs(cmp, 'scratch')} epochs, one of {_epochs(equal, 'supernet')} as {break_even(equal):.1f} (n = {n:.0f})."]
+    for c in _elsewhere(cs, cmp):
+        e = equal_updates(cs, c)
+        lines.insert(-1, f"On {c.name.split(', widths')[0]}, {cost(c).FLOPs.supernet/cost(c).FLOPs.scratch:.0%} of the FLOPs leave a mean gap of {show(gaps(c).loc['mean'])} points" + (f", equal updates {show(gaps(e).loc['mean'])}" if e else '') + f" (n = {gaps(c).n.iloc[0]:.0f}); shared statistics alone cost {show(interval((by_seed(c, 'shared')-by_seed(c, 'node')).mean(axis=1)))}.")
     return '\n'.join(f'- {l}' for l in lines)
 
 # %% ../nbs/05_compare.ipynb #0d9bda54
