@@ -180,8 +180,9 @@ def _run_row(c, hist, flops, rt):
 _columns = dict(
     runs='run arm seed epochs arch sampler max_depths recal_images widths dataset n_train batch_size lr warmup momentum weight_decay steps net_updates train_flops seconds train_loss device precision threads gpu when package commit torch python machine cpu bn head loss gradient state'.split(),
     scores='run arch bn split n_correct n_total parameters macs'.split(),
-    curves='run epoch arch n_correct n_total'.split())
-_keys = dict(runs=['run'], scores=['run', 'arch', 'bn', 'split'], curves=['run', 'epoch', 'arch'])
+    curves='run epoch arch n_correct n_total'.split(),
+    probes='run epoch probe where arch other value'.split())
+_keys = dict(runs=['run'], scores=['run', 'arch', 'bn', 'split'], curves=['run', 'epoch', 'arch'], probes=['run', 'epoch', 'probe', 'where', 'arch', 'other'])
 
 def _csv(rows, columns):
     out = io.StringIO()
@@ -208,7 +209,9 @@ class Results:
         if not readonly: check_writable(self.folder)
         try:
             for t,cols in _columns.items():
-                if not self.path(t).exists() and not readonly: self._write(t, (','.join(cols)+'\n').encode())
+                if not self.path(t).exists():
+                    if not readonly: self._write(t, (','.join(cols)+'\n').encode())
+                    elif t=='probes': continue  # not every study has them
                 with open(self.path(t)) as f: head = f.readline().rstrip('\n').split(',')
                 if head!=cols[:len(head)]: raise BadInput(f'results file {self.path(t)} has another schema: its columns are {",".join(head)[:200]}; expected {",".join(cols)}')
                 if head!=cols and not readonly: self._widen(t)
@@ -220,6 +223,7 @@ class Results:
 @patch
 def _rows(self:Results, table):
     "Complete rows, as dictionaries; columns that an earlier version did not have are empty"
+    if not self.path(table).exists(): return []
     head,*lines = self.path(table).read_text(encoding='utf-8').splitlines()
     head,rows = head.split(','),[r for l in lines for r in csv.reader([l])]
     return [dict.fromkeys(_columns[table], '')|dict(zip(head, r)) for r in rows if len(r)==len(head)]
@@ -243,16 +247,17 @@ def _write(self:Results, table, data):
 @patch
 def add(self:Results, rows:dict[str,list[dict]]):
     "Append the rows of one run; the row in `runs` last."
-    for t in ('curves', 'scores', 'runs'): self._write(t, _csv(rows[t], _columns[t]))
+    for t in ('probes', 'curves', 'scores', 'runs'):
+        if t in rows: self._write(t, _csv(rows[t], _columns[t]))
 
 # %% ../nbs/04a_runs.ipynb #8c92bc72
 @patch
 def read(self:Results,
-    table:str # 'runs', 'scores' or 'curves'
+    table:str # 'runs', 'scores', 'curves' or 'probes'
 )->'pd.DataFrame': # Rows of finished runs, each once
     "One table as a data frame; architectures and widths are strings such as '1,3'."
     import pandas as pd
-    cols,text = _columns[table],('run', 'arch', 'widths', 'max_depths', 'sampler', 'gpu', 'commit', *FIXES)
+    cols,text = _columns[table],('run', 'arch', 'other', 'widths', 'max_depths', 'sampler', 'gpu', 'commit', *FIXES)
     df = pd.read_csv(io.BytesIO(_csv([dict(zip(cols, cols)), *self._rows(table)], cols)), dtype={k: str for k in text if k in cols})
     if table!='runs': df = df[df.run.isin(self.done())]
     return df.drop_duplicates(_keys[table], keep='last', ignore_index=True)
