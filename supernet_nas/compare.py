@@ -475,7 +475,7 @@ def report(
     results, # A `Results` folder
     only:list[str]|None=None # See `comparisons`; None: `main_comparisons`
 )->list[Path]: # Folders written
-    "Print comparisons and write their tables below `results.folder/report`, with figures for the runs asked for and for kinds of supernets of several lengths."
+    "Print comparisons and write their tables and figures below `results.folder/report`; of more than nine, only those whose supernet has several lengths are drawn."
     cs = comparisons(results)
     asked,folders = comparisons(results, only) if only else main_comparisons(cs),[]
     if not asked: print(f'{results.folder}: no supernet beside networks from scratch of the same setting')
@@ -485,7 +485,7 @@ def report(
         tables = _tables(c)
         for f,text in tables.items(): (out/f).write_text(text, encoding='utf-8')
         print(f'\n{c.name}\nTest accuracy (%)\n{table(c).to_string(index=False)}\n\n{headline(c)}')
-        draw = figures(c, cs) if only or len(family(asked, c))>1 else {}
+        draw = figures(c, cs) if len(asked)<=9 or len(family(asked, c))>1 else {}
         for f,plot in draw.items():
             fig = plot(); fig.savefig(out/f'{f}.png', dpi=150, metadata=dict(Software=None)); plt.close(fig)
         folders.append(out)

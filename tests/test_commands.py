@@ -24,7 +24,7 @@ def weights(tmp_path_factory):
     assert p.returncode==0, p.stderr
     return f, p.stdout
 
-@pytest.mark.parametrize('command', 'study train eval report calibrate bench'.split())
+@pytest.mark.parametrize('command', 'study train eval report calibrate probe bench'.split())
 def test_help(command):
     p = cli(f'supernet_{command}', '--help')
     assert p.returncode==0 and f'usage: supernet_{command}' in p.stdout
@@ -39,7 +39,8 @@ def test_bad_architecture(arch, tmp_path):
     ('--dataset', 'mnist', 'choose one of MNIST'), ('--sampler', 'best', 'choose one of uniform'),
     ('--seeds', '1,-2', 'at least 0'), ('--supernet-epochs', '0', 'at least 1'), ('--supernet-epochs', 'x', 'invalid int'),
     ('--widths', '16', 'one of each per stage'), ('--n-train', '60000', 'choose 1..55000'), ('--device', 'tpu', 'choose auto'),
-    ('--precision', 'int8', 'choose auto, bf16 or fp32'), ('--threads', '0', 'at least 1'), ('--data-root', '/nowhere', 'no such folder')])
+    ('--precision', 'int8', 'choose auto, bf16 or fp32'), ('--loss', 'kd', 'choose in_place or teacher'), ('--gradient', 'x', 'choose pcgrad'),
+    ('--bn', 'shared', 'choose affine'), ('--head', 'x', 'choose node'), ('--state', 'x', 'choose separate'), ('--threads', '0', 'at least 1'), ('--data-root', '/nowhere', 'no such folder')])
 def test_bad_option(option, value, allowed, tmp_path):
     out = tmp_path/'out'
     refused(cli('supernet_study', '--out', out, option, value), value, allowed)
@@ -116,7 +117,7 @@ def test_report_from_the_tables_alone(tmp_path):
     p = cli('supernet_study', *STUDY, '--out', tmp_path)
     assert p.returncode==0, p.stderr
     first = {f: f.read_bytes() for f in (tmp_path/'report').rglob('*.*')}
-    assert len(first)==6
+    assert len(first)==9
     for f in first: f.unlink()
     p = cli('supernet_report', '--out', tmp_path)
     assert p.returncode==0, p.stderr
@@ -131,6 +132,19 @@ def test_calibrate_once(tmp_path):
     assert scores.count('recalibrated-128')==scores.count('recalibrated-500')==scores.count(',batch,')==4*2
     assert cli('supernet_calibrate', '--out', tmp_path, '--device', 'cpu').stdout==''
     assert (tmp_path/'scores.csv').read_text()==scores
+
+def test_fixes_from_the_command_line(tmp_path):
+    "Each fix is another run of the same supernet, and is reported"
+    for fix in ((), ('--sampler', 'nested', '--bn', 'affine'), ('--head', 'node'), ('--loss', 'in_place', '--sampler', 'fair'), ('--loss', 'teacher'), ('--gradient', 'pcgrad', '--sampler', 'nested'), ('--state', 'separate')):
+        p = cli('supernet_study', *STUDY, *fix, '--out', tmp_path)
+        assert p.returncode==0 and '4 already' in p.stdout or not fix, p
+    runs = tables(tmp_path)['runs']
+    assert (runs.arm=='supernet').sum()==7 and runs.train_loss[runs.arm=='supernet'].nunique()==7
+    assert len(list((tmp_path/'report').iterdir()))==7
+
+def test_probe_needs_its_runs(tmp_path):
+    assert cli('supernet_study', *STUDY, '--out', tmp_path).returncode==0
+    refused(cli('supernet_probe', '--seeds', '0,7', '--out', tmp_path), 'seeds 0, 7', 'run supernet_study first')
 
 def test_import_is_light():
     "Nobody who builds a network waits for plotting, tables or torchvision"
