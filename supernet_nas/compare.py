@@ -338,7 +338,7 @@ def plot_cost(
     bars.invert_yaxis(); bars.set_xlabel('training FLOPs'); bars.grid(alpha=.3, axis='x')
     ax.plot(n, [total/nets*i for i in n], label=scratch, lw=1, ms=4, **_style['from scratch'])
     for c,label,ls in zip(cs, labels, (':', '--', '-', '-.')): ax.axhline(cost(c).FLOPs.supernet, ls=ls, color=_style['per node']['color'], label=label)
-    ax.set(xlabel='number of networks wanted', ylabel='training FLOPs'); ax.grid(alpha=.3); ax.legend(fontsize=8)
+    ax.set(xlabel='number of networks wanted', ylabel='training FLOPs', ylim=(0, total/nets*n[-1]*1.6)); ax.grid(alpha=.3); ax.legend(fontsize=8, loc='upper left')
     return fig
 
 # %% ../nbs/05_compare.ipynb #7bb1b0a3
