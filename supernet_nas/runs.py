@@ -416,7 +416,7 @@ def supernet_study(
     supernet_epochs:int=SUPERNET_EPOCHS, # Epochs of the supernet
     scratch_epochs:int=SCRATCH_EPOCHS, # Epochs of each network from scratch
     seeds:str='0', # Comma-separated
-    sampler:str='uniform', # A name in chapter 3
+    sampler:str='uniform', # uniform, fair, sandwich, exhaustive, epsilon_greedy, nested, deep, path_dropout, progressive or few_shot_1..3
     bn:str=None, # affine: affine parameters of BatchNorm per node too
     head:str=None, # node: a linear layer for each network
     loss:str=None, # in_place or teacher: distillation
@@ -479,7 +479,7 @@ def supernet_train(
     arch:str=None, # Train this network from scratch, such as 1,3; default: train a supernet
     epochs:int=None, # Default: as in supernet_study
     seed:int=0, # Initialisation, image order and sampler
-    sampler:str='uniform', # A name in chapter 3
+    sampler:str='uniform', # uniform, fair, sandwich, exhaustive, epsilon_greedy, nested, deep, path_dropout, progressive or few_shot_1..3
     bn:str=None, # affine: affine parameters of BatchNorm per node too
     head:str=None, # node: a linear layer for each network
     loss:str=None, # in_place or teacher: distillation
