@@ -441,6 +441,9 @@ def abstract(
         f"Recalibrated on {few.split('-')[1]} training images the nine reach {acc[few]} on average, on all {all_.split('-')[1]} {acc[all_]}; with statistics per node, which need none, {acc['node']} (n = {sweep.n['node']:.0f}).",
         f"The order of the nine agrees with that from scratch at tau {r.tau['per node']:.2f} [{r.lo['per node']:.2f}, {r.hi['per node']:.2f}], means over {n:.0f} seeds. Seed against seed it is {noise['supernet, scratch']:.2f} on average; from scratch agrees with itself at {noise['scratch, scratch']:.2f}, and the parameter count, which costs nothing, with from scratch at {noise['parameter count, scratch']:.2f}.",
         f"In training FLOPs a supernet of {_epochs(cmp, 'supernet')} epochs costs as much as {break_even(cmp):.1f} networks of {_epochs(cmp, 'scratch')} epochs, one of {_epochs(equal, 'supernet')} as {break_even(equal):.1f} (n = {n:.0f})."]
+    if (short := [c for c in (family(cs, cmp) if cs else []) if _epochs(c, 'supernet')==_epochs(cmp, 'supernet') and _epochs(c, 'scratch')<_epochs(cmp, 'scratch') and c.runs.seed.nunique()>1]):
+        ratio = lambda c: cost(c).FLOPs.supernet/cost(c).FLOPs.scratch
+        lines.insert(3, 'The shorter the trainings, the better sharing does: ' + '; '.join(f"the same supernet is {show(gaps(c).loc['mean'])} points from nine networks of {_epochs(c, 'scratch')} epochs each, at {ratio(c):.2f} times their FLOPs (n = {gaps(c).n.iloc[0]:.0f})" for c in sorted(short, key=lambda c: _epochs(c, 'scratch'))) + '.')
     for c in _elsewhere(cs, cmp):
         e = equal_updates(cs, c)
         lines.insert(-1, f"On {c.name.split(', widths')[0]}, {cost(c).FLOPs.supernet/cost(c).FLOPs.scratch:.0%} of the FLOPs leave a mean gap of {show(gaps(c).loc['mean'])} points" + (f", equal updates {show(gaps(e).loc['mean'])}" if e else '') + f" (n = {gaps(c).n.iloc[0]:.0f}); shared statistics alone cost {show(interval((by_seed(c, 'shared')-by_seed(c, 'node')).mean(axis=1)))}.")
