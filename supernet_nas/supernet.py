@@ -120,6 +120,11 @@ class NodeBatchNorm(nn.BatchNorm2d):
 # %% ../nbs/02_supernet.ipynb #bdb45f0e
 class Switch(nn.ModuleList):
     "One module per node, none of its parameters shared (switchable BatchNorm, arXiv 1812.08928)."
+    def __init__(self,
+        modules:list[nn.Module] # One per node
+    ):
+        super().__init__(modules)
+
     def forward(self,
         x:Tensor, # Input of the chosen module
         node:int # Index of the node
