@@ -176,6 +176,7 @@ class SuperNet(nn.Module):
         x:Tensor, # (B, in_channels, H, W)
         arch:Arch # Depth of each block; raises `BadInput` outside the space
     )->Tensor: # Logits (B, num_classes)
+        "Logits of one architecture."
         check_arch(arch, self.max_depths)
         for s,d in enumerate(arch):
             node = self.node(arch[:s])
