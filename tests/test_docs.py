@@ -1,8 +1,9 @@
 "The documentation as its readers meet it: built, checked, and opened in a browser (skipped where there is none)."
-import functools, http.server, re, shutil, subprocess, sys, threading
+import base64, functools, http.server, re, shutil, subprocess, sys, threading
 from contextlib import contextmanager
 from pathlib import Path
 import pytest
+from execnb.nbio import read_nb
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT/'tools'))
@@ -35,14 +36,22 @@ def test_source_links(site):
     "A link to a symbol's source names the line where it is defined"
     found = 0
     for f in site.glob('*.html'):
-        for name,path,line in re.findall(rf'id="([\w.]+)" href="{BLOB}(\S+?)#L(\d+)"', f.read_text(encoding='utf-8')):
+        for name,path,line in re.findall(rf'id="api\.([\w.]+)" href="{BLOB}(\S+?)#L(\d+)"', f.read_text(encoding='utf-8')):
             near = (ROOT/path).read_text(encoding='utf-8').lower().splitlines()[int(line)-1:][:4]
             assert re.search(rf'(def|class) {name.split(".")[-1]}\b', '\n'.join(near)), (name, path, line)
             found += 1
     assert found>50
 
+@pytest.mark.xfail(reason="until the notebooks are executed again with %config InlineBackend.figure_format = 'retina'")
+def test_figures_are_sharp():
+    "Stored figures have two pixels for each that they take up"
+    for p in NOTEBOOKS:
+        for o in (o for c in read_nb(p).cells for o in c.get('outputs', []) if 'image/png' in o.get('data', {})):
+            pixels = int.from_bytes(base64.b64decode(''.join(o['data']['image/png']))[16:20], 'big')
+            assert abs(pixels-2*o['metadata'].get('image/png', {}).get('width', 0))<=2, p.name
+
 @pytest.mark.parametrize('html,expected', [
-    ('<a href="nowhere.html">x</a>', 'dead link'), ('<a href="#nowhere">x</a>', 'no such anchor'), ('<img src="a.png">', 'no alternative text'),
+    ('<a href="nowhere.html">x</a>', 'dead link'), ('<a href="#nowhere">x</a>', 'no such anchor'), ('<p id="a"><b id="a">', 'doubled anchor'), ('<img src="a.png">', 'no alternative text'),
     ('<img src="a.png" alt="">', 'no alternative text'), ('<svg role="img"></svg>', 'no alternative text'), (f'<a href="{BLOB}nowhere.md">x</a>', 'no such file'),
     ('<img src="https://example.org/a.png" alt="a">', 'network'), ('<script src="//example.org/a.js"></script>', 'network'),
     ('<link rel="stylesheet" href="https://example.org/a.css">', 'network'), ('<iframe src="https://example.org/"></iframe>', 'network'),

@@ -56,7 +56,7 @@ def picker(svg):
 
 def links(md):
     "Links to notebooks as links to pages, links into the repository as links to GitHub"
-    md = md.replace(f']({SITE}', '](')
+    md = re.sub(rf'\[`([\w.]+)(\(\))?`\]\({SITE}(\w+\.html)#.*?\)', r'[`\1\2`](\3#api.\1)', md)  # nbdev's own, which has one anchor for `Runtime` and `runtime`
     md = re.sub(r'\]\((\w+)\.ipynb', lambda m: f']({url_of(m[1])}', md)
     md = re.sub(r'(?<!!)\[([^]]*)\]\(\.\./', rf'[\1]({BLOB}', md)
     return re.sub(r'^!\[(.*)\]\((images/\w+\.svg)\)$', drawing, md, flags=re.M)
@@ -71,7 +71,7 @@ def options(src):
 def api(md, brief):
     "`show_doc`'s output: heading, link to source, then signature and docstring unless the code itself is shown"
     url,name,rest = re.match(r'---\n+\[source\]\((\S+?)\).*?\n+### (\S+)\n+(.*)', md, re.S).groups()
-    head = f'### `{name}`\n\n'+raw(f'<a class="source" id="{name.lower()}" href="{url}">source</a>')
+    head = f'### `{name}`\n\n'+raw(f'<a class="source" id="api.{name}" href="{url}">source </a>')
     signature,doc = rest.split('\n```', 1)
     signature = re.sub(r'\[(`.*?`)\]\(.*?\)', r'\1', signature).replace('__main__.', '')  # nbdev links in there as well
     return head if brief else f'{head}\n\n{signature}\n```{links(doc)}'
@@ -140,12 +140,12 @@ class Page(HTMLParser):
     "What a page refers to, and what it lacks"
     def __init__(self, path):
         super().__init__()
-        self.ids,self.links,self.loads,self.no_alt = set(),[],[],[]
+        self.ids,self.links,self.loads,self.no_alt = [],[],[],[]
         self.feed(path.read_text(encoding='utf-8'))
 
     def handle_starttag(self, tag, attrs):
         d = dict(attrs)
-        self.ids |= {d.get('id'), d.get('name')}
+        if d.get('id'): self.ids.append(d['id'])
         if tag=='a' and d.get('href'): self.links.append(d['href'])
         elif tag=='link' and not {'next', 'prev', 'search', 'index', 'canonical'}&set(d.get('rel', '').split()): self.loads.append(d['href'])
         elif tag!='a': self.loads += [d[k] for k in ('src', 'srcset', 'data', 'poster') if d.get(k)] + css_urls(d.get('style') or '')
@@ -158,9 +158,10 @@ def css_urls(css): return re.findall(r'(?:url\(|@import\s+(?!url))\s*["\']?([^"\
 def remote(u): return bool(urlsplit(u).netloc) or urlsplit(u).scheme not in ('', 'data')
 
 def problems(out):
-    "One line for each dead link, missing anchor, missing alternative text and load from the network"
+    "One line for each dead link, missing or doubled anchor, missing alternative text and load from the network"
     pages = {p.name: Page(p) for p in out.glob('*.html')}
     for name,p in pages.items():
+        yield from (f'{name}: doubled anchor: {i}' for i in set(p.ids) if p.ids.count(i)>1)
         yield from (f'{name}: no alternative text: {s}' for s in p.no_alt)
         yield from (f'{name}: loads from the network: {u}' for u in p.loads if remote(u))
         for u in [*p.links, *p.loads]:
