@@ -37,7 +37,7 @@ def test_source_links(site):
     found = 0
     for f in site.glob('*.html'):
         for name,path,line in re.findall(rf'id="api\.([\w.]+)" href="{BLOB}(\S+?)#L(\d+)"', f.read_text(encoding='utf-8')):
-            near = (ROOT/path).read_text(encoding='utf-8').lower().splitlines()[int(line)-1:][:4]
+            near = (ROOT/path).read_text(encoding='utf-8').splitlines()[int(line)-1:][:4]
             assert re.search(rf'(def|class) {name.split(".")[-1]}\b', '\n'.join(near)), (name, path, line)
             found += 1
     assert found>50
