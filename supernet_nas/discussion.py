@@ -7,13 +7,12 @@ __all__ = ['UNIFORM', 'NESTED', 'FAIR', 'SANDWICH', 'ABLATIONS', 'FINE_TUNE', 'A
            'verdict', 'from_scratch', 'ablations', 'verdicts', 'show_problem', 'parts', 'with_own', 'bn_probe',
            'probes', 'over_seeds', 'plot_where', 'path_gradients', 'gradient_probe', 'cosines', 'plot_cosines', 'exits',
            'cka', 'channel_correlation', 'exit_probe', 'fine_tuned', 'fine_tuning', 'plot_fine_tuning', 'capacity',
-           'under_budget', 'ensemble_probe', 'probe', 'supernet_probe']
+           'under_budget', 'ensemble_probe', 'against_scratch', 'probe', 'supernet_probe']
 
-# %% ../nbs/06_discussion.ipynb #43e4c94b
+# %% ../nbs/06_discussion.ipynb #4aae742e
 import re
 from copy import deepcopy
 from dataclasses import replace
-from functools import cache
 from itertools import combinations
 import pandas as pd, matplotlib.pyplot as plt
 import torch, torch.nn.functional as F
@@ -26,9 +25,9 @@ from .train import EVAL_BATCH, Runtime, derive_seed, evaluate, evaluate_all, loa
 from .runs import FIXES, Config, Results, build, command, parse_ints, show_arch, step_flops, supernet_config, SUPERNET_EPOCHS, _csv, _columns, _score_row, _setup
 from .compare import interval, show, _join, _markdown
 
-# %% ../nbs/06_discussion.ipynb #395d5520
+# %% ../nbs/06_discussion.ipynb #28889146
 UNIFORM = dict(sampler='uniform', epochs=12)  # a third of the FLOPs of nine networks of 4 epochs
-NESTED,FAIR,SANDWICH = (dict(sampler=s, epochs=e) for s,e in (('nested', 10), ('fair', 5), ('sandwich', 5)))  # about the same FLOPs
+NESTED,FAIR,SANDWICH = (dict(sampler=s, epochs=e) for s,e in (('nested', 10), ('fair', 5), ('sandwich', 6)))  # about the same FLOPs
 
 ABLATIONS = [  # problem, fix, changed setting, baseline
     ('1 statistics', 'affine parameters per node', UNIFORM|dict(bn='affine'), UNIFORM),
@@ -38,7 +37,7 @@ ABLATIONS = [  # problem, fix, changed setting, baseline
     ('2 unequal training', 'nested', NESTED, UNIFORM),
     ('2 unequal training', 'deeper networks more often', dict(sampler='deep', epochs=10), UNIFORM),
     ('3 gradient conflict', 'PCGrad', FAIR|dict(gradient='pcgrad'), FAIR),
-    ('4 co-adaptation', 'path dropout', dict(sampler='path_dropout', epochs=6), UNIFORM),
+    ('4 co-adaptation', 'path dropout', dict(sampler='path_dropout', epochs=5), UNIFORM),
     ('4 co-adaptation', 'a head for each network', UNIFORM|dict(head='node'), UNIFORM),
     ('6 distillation', 'in place, nested', NESTED|dict(loss='in_place'), NESTED),
     ('6 distillation', 'in place, sandwich', SANDWICH|dict(loss='in_place'), SANDWICH),
@@ -82,17 +81,17 @@ def verdict(e:dict, unit='')->str:
     if not e['n']>1: return 'one seed'
     return 'helps' if e['lo']>0 else 'hurts' if e['hi']<0 else 'no effect shown'
 
-# %% ../nbs/06_discussion.ipynb #341d9faf
-@cache
-def _scratch(folder, epochs, dataset, n_train, widths):
-    runs = Results(folder, readonly=True).read('runs')
-    runs = runs[(runs.arm=='scratch')&(runs.epochs==epochs)&(runs.dataset==dataset)&(runs.widths==widths)&(runs.n_train.isna() if n_train is None else runs.n_train==n_train)]
-    scores = Results(folder, readonly=True).read('scores').query("split=='test'").merge(runs[['run', 'seed', 'train_flops']], on='run')
-    return scores.assign(accuracy=100*scores.n_correct/scores.n_total)
-
-def from_scratch(results:Results, epochs:int=4, dataset:str='MNIST', n_train:int|None=None, widths:str='16,32')->pd.DataFrame: # One row per seed
+# %% ../nbs/06_discussion.ipynb #bca079bf
+def from_scratch(
+    results:Results, # Where the runs are
+    epochs:int=4, # Of each network
+    dataset:str='MNIST', n_train:int|None=None, widths:str='16,32' # Which data and widths
+)->pd.DataFrame: # One row per seed
     "Test accuracy in % of every network trained from scratch."
-    return _scratch(results.folder, epochs, dataset, n_train, widths).pivot(index='seed', columns='arch', values='accuracy').dropna()
+    runs = results.read('runs')
+    runs = runs[(runs.arm=='scratch')&(runs.epochs==epochs)&(runs.dataset==dataset)&(runs.widths==widths)&(runs.n_train.isna() if n_train is None else runs.n_train==n_train)]
+    scores = results.read('scores').query("split=='test'").merge(runs[['run', 'seed']], on='run')
+    return scores.assign(accuracy=100*scores.n_correct/scores.n_total).pivot(index='seed', columns='arch', values='accuracy').dropna()
 
 def ablations(results:Results)->pd.DataFrame: # One row per entry of `ABLATIONS` that has been run
     "Every fix against its baseline."
@@ -347,6 +346,22 @@ def ensemble_probe(net:SuperNet, split:Split, where:str, rt:Runtime)->list[dict]
         for x,y in zip(split.x.split(EVAL_BATCH), split.y.split(EVAL_BATCH)):
             n += (torch.stack([o.softmax(1) for o in net.forward_all(x).values()]).mean(0).argmax(1)==y).sum().item()
     return [dict(probe='ensemble', where=where, value=n)]
+
+# %% ../nbs/06_discussion.ipynb #75133d56
+def against_scratch(
+    results:Results, # The runs
+    settings:dict[str, dict], # By name
+    **data # See `of_setting` and `from_scratch`
+)->pd.DataFrame: # `interval` of the mean gap, the extremes by network, and FLOPs relative to all networks from scratch
+    "Inherited minus from-scratch accuracy of several settings, paired by seed."
+    own,rows = from_scratch(results, **data),{}
+    runs = results.read('runs')
+    total = runs[(runs.arm=='scratch')&(runs.epochs==4)&(runs.dataset=='MNIST')&runs.n_train.isna()&(runs.widths=='16,32')].groupby('seed').train_flops.sum()
+    for name,s in settings.items():
+        d = of_setting(results, s)
+        g = (accuracies(d)-own).dropna()
+        if len(g): rows[name] = interval(g.mean(axis=1)) | dict(worst=f'{g.mean().idxmin()}: {g.mean().min():+.2f}', best=f'{g.mean().idxmax()}: {g.mean().max():+.2f}', FLOPs=d.train_flops.mean()/total.mean())
+    return pd.DataFrame(rows).T.sort_values('FLOPs')
 
 # %% ../nbs/06_discussion.ipynb #b1e49359
 AT = (1, 3, 6, 12)  # epochs after which the inside is looked at
