@@ -2,21 +2,21 @@
 
 nbdev processes the notebooks (hides, `show_doc`, backtick links), `page` writes what comes out as markdown into _proc/,
 Sphinx makes the pages, `problems` checks them. Where Quarto is installed, `nbdev_docs` renders the same notebooks."""
-import base64, json, os, re, shutil, subprocess, sys
+import ast, base64, json, os, re, shutil, subprocess, sys, textwrap
 from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from string import Template
 from urllib.parse import unquote, urlsplit
 
-ROOT = Path(__file__).resolve().parent.parent
-HERE,PROC = ROOT/'tools'/'docs',ROOT/'_proc'
 from execnb.nbio import read_nb
 from nbdev.config import get_config
 from nbdev.processors import FilterDefaults, mv_exports
 from supernet_nas.compare import comparisons, table
 from supernet_nas.runs import Results
 
+ROOT = Path(__file__).resolve().parent.parent
+HERE,PROC = ROOT/'tools'/'docs',ROOT/'_proc'
 CFG = get_config(path=ROOT)
 SITE,BLOB = f'{CFG.doc_host}{CFG.doc_baseurl}/',f'{CFG.git_url}/blob/{CFG.branch}/'
 FOLD = 12  # exported cells with more lines are folded
@@ -36,7 +36,7 @@ def url_of(stem): return re.sub(r'^\d+[a-z]*_', '', stem)+'.html'  # nbdev's nam
 def text(s): return ''.join(s or '')
 def raw(html): return f'````{{raw}} html\n{html}\n````'
 def code(src, lang='python'): return f'````{lang}\n{src}\n````'
-def fold(summary, body, attrs=''): return '\n\n'.join([raw(f'<details class="fold"{attrs}><summary>{summary}</summary>'), body, raw('</details>')])
+def fold(summary, body): return '\n\n'.join([raw(f'<details class="fold"><summary>{summary}</summary>'), body, raw('</details>')])
 
 def drawing(m):
     "An SVG in the page itself, so that it follows the page's light or dark mode; the supernet can be operated"
@@ -44,6 +44,7 @@ def drawing(m):
     return raw(picker(svg) if m[2].endswith('supernet.svg') else f'<figure class="drawing">{svg}</figure>')
 
 def picker(svg):
+    "The interactive figure; its numbers are those of one comparison's table"
     c = next(c for c in comparisons(Results(ROOT/'results', readonly=True)) if c.slug==PICKER)
     t = table(c).drop(columns='binomial', errors='ignore')
     t['macs'],t['parameters'] = (t[k].map('{:,}'.format) for k in ('macs', 'parameters'))
@@ -68,13 +69,33 @@ def options(src):
     opts = dict(re.findall(r'^#\| ([\w-]+): "?(.*?)"?$', src, re.M))
     return opts, re.sub(r'^#\|.*\n?', '', src, flags=re.M).strip('\n')
 
-def api(md, brief):
-    "`show_doc`'s output: heading, link to source, then signature and docstring unless the code itself is shown"
-    url,name,rest = re.match(r'---\n+\[source\]\((\S+?)\).*?\n+### (\S+)\n+(.*)', md, re.S).groups()
-    head = f'### `{name}`\n\n'+raw(f'<a class="source" id="api.{name}" href="{url}">source </a>')
-    signature,doc = rest.split('\n```', 1)
-    signature = re.sub(r'\[(`.*?`)\]\(.*?\)', r'\1', signature).replace('__main__.', '')  # nbdev links in there as well
-    return head if brief else f'{head}\n\n{signature}\n```{links(doc)}'
+def head(lines, node):
+    "A definition up to its body"
+    first = node.body[0]
+    out = [*lines[node.lineno-1:first.lineno-1], lines[first.lineno-1][:first.col_offset].rstrip()]
+    while not out[-1] or out[-1].lstrip().startswith('#'): out.pop()
+    return out
+
+def signature(src, name):
+    "As its author wrote it, with a class's fields or `__init__`, and whether it has a docstring; None if it is not in `src`"
+    *outer,last = name.split('.')
+    tree,lines = ast.parse(src).body,src.split('\n')
+    scope = next((n.body for n in tree if isinstance(n, ast.ClassDef) and [n.name]==outer), tree)
+    node = next((n for n in scope if getattr(n, 'name', None)==last), None)
+    if not node: return
+    out = head(lines, node)
+    for n in node.body if isinstance(node, ast.ClassDef) else ():
+        if isinstance(n, ast.AnnAssign): out += lines[n.lineno-1:n.end_lineno]
+        if getattr(n, 'name', None)=='__init__': out += head(lines, n)
+    return textwrap.dedent('\n'.join(out)), ast.get_docstring(node)
+
+def api(md, src='', brief=False):
+    "What `show_doc` says: heading, link to source, and unless the code itself is shown, signature and docstring"
+    url,name,sig,doc = re.match(r'---\n+\[source\]\((\S+?)\).*?\n+### (\S+)\n+```python\n(.*?)\n```(.*)', md, re.S).groups()
+    parts = [f'### `{name}`', raw(f'<a class="source" id="api.{name}" href="{url}">source </a>')]
+    if brief: return '\n\n'.join(parts)
+    sig,has_doc = signature(src, name) or (sig, True)
+    return '\n\n'.join([*parts, code(sig), links(doc.strip('\n')) if has_doc else ''])
 
 def merged(outputs):
     "Outputs, with what was printed in one piece"
@@ -101,7 +122,7 @@ def exported(src, docs):
     short = n<=FOLD and not imports
     docs = sorted(docs, key=lambda d: src.find(re.search(r'### (?:\w+\.)?(\w+)', d)[1]))
     body = code(src) if short else fold('Imports' if imports else f'Source, {n} lines', code(src))
-    return [*(api(d, short) for d in docs), body]
+    return [*(api(d, src, short) for d in docs), body]
 
 def page(path):
     "Processed notebook as markdown; returns its title"
@@ -117,6 +138,7 @@ def page(path):
             docs = []
             while cells and options(cells[0].source)[0].get('output')=='asis': docs.append(text(cells.pop(0).outputs[0]['data']['text/markdown']))
             parts += exported(src, docs)
+        elif opts.get('output')=='asis': parts.append(api(text(c.outputs[0]['data']['text/markdown'])))
         else:
             if opts.get('echo')!='false': parts.append(code(src))
             parts += [output(o, opts, f'{path.stem}-{c.id}.png') for o in merged(c.outputs)]
