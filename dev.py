@@ -3,6 +3,7 @@
 
     python3 dev.py supernet_study [options]   the main job; also supernet_train, _eval, _report, _bench
     python3 dev.py test                       all tests
+    python3 dev.py docs                       the documentation, as web pages in _docs/
     python3 dev.py setup                      only set up
     python3 dev.py COMMAND [options]          anything else that .venv has: nbdev_export, jupyter, python
 """
@@ -47,11 +48,13 @@ def test():
     env = os.environ | dict(OMP_NUM_THREADS='1')  # two notebooks at a time
     return run(BIN/'nbdev_test', '--n_workers', 2, '--do_print', env=env) or run(BIN/'python', '-m', 'pytest', '-q', 'tests')
 
+def docs(): return run(BIN/'python', 'tools/build_docs.py')
+
 def main(command=None, *args):
     if command in (None, '-h', '--help'): sys.exit(__doc__)
     setup()
     if command=='setup': return
     os.environ['PATH'] = f'{BIN}{os.pathsep}{os.environ["PATH"]}'
-    sys.exit(test() if command=='test' else run(BIN/command, *args, cwd=None))
+    sys.exit(dict(test=test, docs=docs)[command]() if command in ('test', 'docs') else run(BIN/command, *args, cwd=None))
 
 if __name__=='__main__': main(*sys.argv[1:])

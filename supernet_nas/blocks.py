@@ -46,6 +46,7 @@ class NASBlock(nn.Module):
         depth:int, # 1..max_depth; else raises `BadInput`
         *node:int # See `ConvBNReLU`
     )->Tensor: # (B, channels, H, W)
+        "The first `depth` convolutions of the chain."
         if not 1<=depth<=len(self.layers): raise BadInput(f'depth {depth}: choose 1..{len(self.layers)}')
         for layer in self.layers[:depth]: x = layer(x, *node)
         return x

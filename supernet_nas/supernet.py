@@ -120,6 +120,11 @@ class NodeBatchNorm(nn.BatchNorm2d):
 # %% ../nbs/02_supernet.ipynb #bdb45f0e
 class Switch(nn.ModuleList):
     "One module per node, none of its parameters shared (switchable BatchNorm, arXiv 1812.08928)."
+    def __init__(self,
+        modules:list[nn.Module] # One per node
+    ):
+        super().__init__(modules)
+
     def forward(self,
         x:Tensor, # Input of the chosen module
         node:int # Index of the node
@@ -171,6 +176,7 @@ class SuperNet(nn.Module):
         x:Tensor, # (B, in_channels, H, W)
         arch:Arch # Depth of each block; raises `BadInput` outside the space
     )->Tensor: # Logits (B, num_classes)
+        "Logits of one architecture."
         check_arch(arch, self.max_depths)
         for s,d in enumerate(arch):
             node = self.node(arch[:s])

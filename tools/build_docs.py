@@ -1,0 +1,206 @@
+"""Build the documentation into _docs/ from the notebooks and the outputs stored in them: python3 dev.py docs
+
+nbdev processes the notebooks (hides, `show_doc`, backtick links), `page` writes what comes out as markdown into _proc/,
+Sphinx makes the pages, `problems` checks them. Where Quarto is installed, `nbdev_docs` renders the same notebooks."""
+import ast, base64, json, os, re, shutil, subprocess, sys, textwrap
+from html import escape
+from html.parser import HTMLParser
+from pathlib import Path
+from string import Template
+from urllib.parse import unquote, urlsplit
+
+from execnb.nbio import read_nb
+from nbdev.config import get_config
+from nbdev.processors import FilterDefaults, mv_exports
+from supernet_nas.compare import comparisons, table
+from supernet_nas.runs import Results
+
+ROOT = Path(__file__).resolve().parent.parent
+HERE,PROC = ROOT/'tools'/'docs',ROOT/'_proc'
+CFG = get_config(path=ROOT)
+SITE,BLOB = f'{CFG.doc_host}{CFG.doc_baseurl}/',f'{CFG.git_url}/blob/{CFG.branch}/'
+FOLD = 12  # exported cells with more lines are folded
+PICKER = 'mnist-w16-32-d3-3-uniform-12-vs-4'  # the comparison that the interactive figure shows
+
+# Notebooks to markdown
+
+def show_exports(cell):
+    "`export` as `exports`: this study is read for its code"
+    if 'export' in cell.directives_: cell.directives_['exports'] = cell.directives_.pop('export')
+
+class Filter(FilterDefaults):
+    "nbdev's processing, with exported code before its `show_doc`"
+    def base_procs(self): return [show_exports, *(p for p in super().base_procs() if p is not mv_exports)]
+
+def url_of(stem): return re.sub(r'^\d+[a-z]*_', '', stem)+'.html'  # nbdev's naming
+def text(s): return ''.join(s or '')
+def raw(html): return f'````{{raw}} html\n{html}\n````'
+def code(src, lang='python'): return f'````{lang}\n{src}\n````'
+def fold(summary, body): return '\n\n'.join([raw(f'<details class="fold"><summary>{summary}</summary>'), body, raw('</details>')])
+
+def drawing(m):
+    "An SVG in the page itself, so that it follows the page's light or dark mode; the supernet can be operated"
+    svg = (ROOT/'nbs'/m[2]).read_text(encoding='utf-8').replace('<svg ', f'<svg role="img" aria-label="{escape(m[1])}" ')
+    return raw(picker(svg) if m[2].endswith('supernet.svg') else f'<figure class="drawing">{svg}</figure>')
+
+def picker(svg):
+    "The interactive figure; its numbers are those of one comparison's table"
+    c = next(c for c in comparisons(Results(ROOT/'results', readonly=True)) if c.slug==PICKER)
+    t = table(c).drop(columns='binomial', errors='ignore')
+    t['macs'],t['parameters'] = (t[k].map('{:,}'.format) for k in ('macs', 'parameters'))
+    t['seeds'] = c.runs.seed.nunique()
+    t = t.rename(columns=dict(arch='d₁,d₂', macs='MACs', shared='inherited, shared', recalibrated='inherited, recalibrated') | {'per node': 'inherited, per node'})
+    caption = (f'{c.name}. Test accuracy in %, ± standard deviation over seeds: inherited from the supernet with three kinds of BatchNorm statistics, '
+               'which this chapter is about, and from scratch. Gap: per node minus from scratch, in percentage points with its 95 % interval.')
+    return Template((HERE/'picker.html').read_text(encoding='utf-8')).substitute(
+        svg=svg, caption=escape(caption), rows=json.dumps(t.to_dict('records'), ensure_ascii=False), table=t.to_html(index=False, border=0, classes='docutils'))
+
+def links(md):
+    "Links to notebooks as links to pages, links into the repository as links to GitHub"
+    md = re.sub(rf'\[`([\w.]+)(\(\))?`\]\({SITE}(\w+\.html)#.*?\)', r'[`\1\2`](\3#api.\1)', md)  # nbdev's own, which has one anchor for `Runtime` and `runtime`
+    md = re.sub(r'\]\((\w+)\.ipynb', lambda m: f']({url_of(m[1])}', md)
+    md = re.sub(r'(?<!!)\[([^]]*)\]\(\.\./', rf'[\1]({BLOB}', md)
+    return re.sub(r'^!\[(.*)\]\((images/\w+\.svg)\)$', drawing, md, flags=re.M)
+
+def dataframe(html): return raw(f'<div class="table-wrapper">{html}</div>'.replace('border="1" class="', 'class="docutils '))
+
+def options(src):
+    "The `#| key: value` lines at the top of a cell, and the rest"
+    opts = dict(re.findall(r'^#\| ([\w-]+): "?(.*?)"?$', src, re.M))
+    return opts, re.sub(r'^#\|.*\n?', '', src, flags=re.M).strip('\n')
+
+def head(lines, node):
+    "A definition up to its body"
+    first = node.body[0]
+    out = [*lines[node.lineno-1:first.lineno-1], lines[first.lineno-1][:first.col_offset].rstrip()]
+    while not out[-1] or out[-1].lstrip().startswith('#'): out.pop()
+    return out
+
+def signature(src, name):
+    "As its author wrote it, with a class's fields or `__init__`, and whether it has a docstring; None if it is not in `src`"
+    *outer,last = name.split('.')
+    tree,lines = ast.parse(src).body,src.split('\n')
+    scope = next((n.body for n in tree if isinstance(n, ast.ClassDef) and [n.name]==outer), tree)
+    node = next((n for n in scope if getattr(n, 'name', None)==last), None)
+    if not node: return
+    out = head(lines, node)
+    for n in node.body if isinstance(node, ast.ClassDef) else ():
+        if isinstance(n, ast.AnnAssign): out += lines[n.lineno-1:n.end_lineno]
+        if getattr(n, 'name', None)=='__init__': out += head(lines, n)
+    return textwrap.dedent('\n'.join(out)), ast.get_docstring(node)
+
+def api(md, src='', brief=False):
+    "What `show_doc` says: heading, link to source, and unless the code itself is shown, signature and docstring"
+    url,name,sig,doc = re.match(r'---\n+\[source\]\((\S+?)\).*?\n+### (\S+)\n+```python\n(.*?)\n```(.*)', md, re.S).groups()
+    parts = [f'### `{name}`', raw(f'<a class="source" id="api.{name}" href="{url}">source </a>')]
+    if brief: return '\n\n'.join(parts)
+    sig,has_doc = signature(src, name) or (sig, True)
+    return '\n\n'.join([*parts, code(sig), links(doc.strip('\n')) if has_doc else ''])
+
+def merged(outputs):
+    "Outputs, with what was printed in one piece"
+    out = []
+    for o in outputs:
+        if 'text' in o and out and 'text' in out[-1]: out[-1]['text'] = text(out[-1]['text'])+text(o['text'])
+        else: out.append(o)
+    return out
+
+def output(o, opts, name):
+    "One stored output"
+    data = {k: text(v) for k,v in o.get('data', {}).items()}
+    if 'image/png' in data:
+        (PROC/name).write_bytes(base64.b64decode(data['image/png']))
+        size = o['metadata'].get('image/png', {}).get('width')
+        return '\n'.join([f'````{{figure}} {name}', f":alt: {opts.get('fig-alt', '')}", *([f':width: {size}px'] if size else []), '', opts.get('fig-cap', ''), '````'])
+    if 'text/markdown' in data: return links(data['text/markdown'])
+    if 'text/html' in data: return dataframe(re.sub(r'<style.*?</style>', '', data['text/html'], flags=re.S))
+    return code(f":class: output\n\n{data.get('text/plain') or text(o.get('text')).rstrip()}", '{code-block} text')
+
+def exported(src, docs):
+    "An exported cell after what `show_doc` says about it; folded where it is long, or only imports"
+    n,imports = src.count('\n')+1,re.fullmatch(r'((from|import) .*\n?)+', src)
+    short = n<=FOLD and not imports
+    docs = sorted(docs, key=lambda d: src.find(re.search(r'### (?:\w+\.)?(\w+)', d)[1]))
+    body = code(src) if short else fold('Imports' if imports else f'Source, {n} lines', code(src))
+    return [*(api(d, src, short) for d in docs), body]
+
+def page(path):
+    "Processed notebook as markdown; returns its title"
+    nb = read_nb(path)
+    Filter()(nb)
+    fm,parts = nb.frontmatter_,[]
+    cells = [c for c in nb.cells if c.cell_type!='raw' and not c.source.startswith('<!-- WARNING')]
+    while cells:
+        c = cells.pop(0)
+        opts,src = options(c.source)
+        if c.cell_type=='markdown': parts.append(links(c.source))
+        elif 'code-fold' in opts:
+            docs = []
+            while cells and options(cells[0].source)[0].get('output')=='asis': docs.append(text(cells.pop(0).outputs[0]['data']['text/markdown']))
+            parts += exported(src, docs)
+        elif opts.get('output')=='asis': parts.append(api(text(c.outputs[0]['data']['text/markdown'])))
+        else:
+            if opts.get('echo')!='false': parts.append(code(src))
+            parts += [output(o, opts, f'{path.stem}-{c.id}.png') for o in merged(c.outputs)]
+    meta = f"---\nmyst:\n  html_meta:\n    description: {json.dumps(fm['description'])}\n---"
+    head = f"{meta}\n\n# {fm['title']}\n\n{{.lead}}\n{fm['description']}"
+    (PROC/url_of(path.stem)).with_suffix('.md').write_text('\n\n'.join([head, *parts])+'\n', encoding='utf-8')
+    return f"{path.stem.split('_')[0]} {fm['title']} <{url_of(path.stem)[:-5]}>"
+
+def build(out):
+    "Pages of all notebooks below `out`; returns Sphinx's exit code"
+    os.chdir(ROOT)  # nbdev looks for settings.ini from here
+    shutil.rmtree(PROC, ignore_errors=True); shutil.rmtree(out, ignore_errors=True); PROC.mkdir()
+    *chapters,_ = [page(p) for p in sorted((ROOT/'nbs').glob('*.ipynb'))]
+    with open(PROC/'index.md', 'a', encoding='utf-8') as f: f.write('\n'.join(['', '```{toctree}', ':hidden:', '', *chapters, '```', '']))
+    sphinx = [sys.executable, '-m', 'sphinx', '-qW', '--keep-going', '-c', HERE, '-d', PROC/'doctrees', PROC, out]
+    return subprocess.run([str(a) for a in sphinx]).returncode
+
+# Checks
+
+class Page(HTMLParser):
+    "What a page refers to, and what it lacks"
+    def __init__(self, path):
+        super().__init__()
+        self.ids,self.links,self.loads,self.no_alt = [],[],[],[]
+        self.feed(path.read_text(encoding='utf-8'))
+
+    def handle_starttag(self, tag, attrs):
+        d = dict(attrs)
+        if d.get('id'): self.ids.append(d['id'])
+        if tag=='a' and d.get('href'): self.links.append(d['href'])
+        elif tag=='link' and not {'next', 'prev', 'search', 'index', 'canonical'}&set(d.get('rel', '').split()): self.loads.append(d['href'])
+        elif tag!='a': self.loads += [d[k] for k in ('src', 'srcset', 'data', 'poster') if d.get(k)] + css_urls(d.get('style') or '')
+        if tag=='img' and not d.get('alt') or tag=='svg' and d.get('role')=='img' and not d.get('aria-label'): self.no_alt.append(d.get('src', 'svg'))
+
+    def handle_data(self, data):
+        if self.lasttag=='style': self.loads += css_urls(data)
+
+def css_urls(css): return re.findall(r'(?:url\(|@import\s+(?!url))\s*["\']?([^"\')\s;]+)', css)
+def remote(u): return bool(urlsplit(u).netloc) or urlsplit(u).scheme not in ('', 'data')
+
+def problems(out):
+    "One line for each dead link, missing or doubled anchor, missing alternative text and load from the network"
+    pages = {p.name: Page(p) for p in out.glob('*.html')}
+    for name,p in pages.items():
+        yield from (f'{name}: doubled anchor: {i}' for i in set(p.ids) if p.ids.count(i)>1)
+        yield from (f'{name}: no alternative text: {s}' for s in p.no_alt)
+        yield from (f'{name}: loads from the network: {u}' for u in p.loads if remote(u))
+        for u in [*p.links, *p.loads]:
+            s = urlsplit(u)
+            if u.startswith(BLOB) and not (ROOT/unquote(u[len(BLOB):].split('#')[0])).exists(): yield f'{name}: no such file in the repository: {u}'
+            if remote(u) or s.scheme: continue
+            if not (out/(unquote(s.path) or name)).exists(): yield f'{name}: dead link: {u}'
+            elif s.fragment and unquote(s.fragment) not in pages[s.path or name].ids: yield f'{name}: no such anchor: {u}'
+    for f in out.rglob('*.css'):
+        yield from (f'{f.relative_to(out)}: loads from the network: {u}' for u in css_urls(f.read_text(encoding='utf-8')) if remote(u))
+
+def main(out='_docs'):
+    out = Path(out).resolve()
+    bad = [] if (failed := build(out)) else sorted(set(problems(out)))
+    print(*bad, sep='\n', end='\n' if bad else '')
+    if failed or bad: sys.exit(f'build_docs: {"Sphinx complains" if failed else f"{len(bad)} problems"}')
+    size = sum(f.stat().st_size for f in out.rglob('*') if f.is_file())
+    print(f'{out.name}: {len(list(out.glob("*.html")))} pages, {size/1e6:.1f} MB')
+
+if __name__=='__main__': main(*sys.argv[1:])
