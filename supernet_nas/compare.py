@@ -16,7 +16,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt, pandas as pd
 from .runs import FIXES
 from .supernet import search_space
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 from scipy.stats import bootstrap, kendalltau, spearmanr, ttest_1samp
 
 # %% ../nbs/05_compare.ipynb #aca0f032
@@ -348,19 +348,22 @@ def budget(
     "Mean accuracy of all networks against the training FLOPs of the arm, over seeds."
     scratch = {_epochs(c, 'scratch'): c for c in cs}
     rows = [(c, 'supernet', 'node') for c in {_epochs(c, 'supernet'): c for c in cs}.values()] + [(c, 'scratch', 'own') for c in scratch.values()]
-    return pd.DataFrame([dict(arm=arm, epochs=_epochs(c, arm), bn=bn, FLOPs=cost(c).FLOPs[arm], **interval(by_seed(c, bn).mean(axis=1))) for c,arm,bn in rows])
+    b = pd.DataFrame([dict(arm=arm, epochs=_epochs(c, arm), bn=bn, FLOPs=cost(c).FLOPs[arm], **interval(by_seed(c, bn).mean(axis=1))) for c,arm,bn in rows])
+    return b[b.n>1].reset_index(drop=True) if (b.n>1).any() else b  # a single seed is no point of a curve of means
 
 def plot_budget(
     b:pd.DataFrame, # Of `budget`
     ax=None # Axes; None: a new figure
 )->plt.Figure:
-    "The curves of `budget`; bars are 95 % intervals over seeds."
+    "The curves of `budget`, as error on logarithmic axes; bars are 95 % intervals over seeds."
     fig,ax = (ax.figure,ax) if ax else plt.subplots(figsize=(6,3), layout='constrained')
     for (arm,bn),d in b.sort_values('epochs').groupby(['arm', 'bn']):
-        err = (d['mean']-d.lo, d.hi-d['mean']) if d.n.min()>1 else None
-        ax.errorbar(d.FLOPs, d['mean'], yerr=err, lw=1, ms=5, capsize=2, label=dict(supernet='supernet, per node', scratch='nine from scratch')[arm], **_style[_kinds[bn]])
-        for r in d.itertuples(): ax.annotate(f'{r.epochs} epochs'+(' each' if arm=='scratch' else ''), (r.FLOPs, r.mean), textcoords='offset points', xytext=(6,-10) if arm=='supernet' else (-70,4), fontsize=8)
-    ax.margins(x=.15); ax.set(xscale='log', xlabel='training FLOPs of the arm', ylabel='mean test accuracy (%)'); ax.grid(alpha=.3, which='both'); ax.legend(fontsize=8)
+        err = (d.hi-d['mean'], d['mean']-d.lo) if d.n.min()>1 else None
+        ax.errorbar(d.FLOPs, 100-d['mean'], yerr=err, lw=1, ms=5, capsize=2, label=dict(supernet='supernet, per node', scratch='nine from scratch')[arm], **_style[_kinds[bn]])
+        for r in d.itertuples(): ax.annotate(f'{r.epochs}', (r.FLOPs, 100-r.mean), textcoords='offset points', xytext=(-8,-12) if arm=='supernet' else (5,4), fontsize=8)
+    ax.margins(.15); ax.set(xscale='log', yscale='log', xlabel='training FLOPs of the arm', ylabel='mean test error (%)'); ax.grid(alpha=.3, which='both'); ax.legend(fontsize=8)
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7))); ax.yaxis.set_minor_formatter(NullFormatter()); ax.yaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
     return fig
 
 # %% ../nbs/05_compare.ipynb #0f043d9a
