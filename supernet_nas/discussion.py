@@ -46,7 +46,7 @@ ABLATIONS = [  # problem, fix, changed setting, baseline
     ('7 optimizer state', 'a momentum for each network', UNIFORM|dict(state='separate'), UNIFORM),
     ('8 capacity', 'three few-shot supernets', dict(sampler='few_shot', epochs=4), UNIFORM)]
 
-# %% ../nbs/06_discussion.ipynb #19a0a7d0
+# %% ../nbs/06_discussion.ipynb #2f87188e
 def of_setting(
     results:Results, # Where the runs are
     setting:dict, # sampler, epochs and fixes that are not default
@@ -61,7 +61,9 @@ def of_setting(
     acc = acc.pivot(index='seed', columns='arch', values='accuracy').dropna()
     return runs.groupby('seed')[['net_updates', 'train_flops']].sum().join(acc, how='inner')
 
-def accuracies(df:pd.DataFrame)->pd.DataFrame: return df.drop(columns=['net_updates', 'train_flops'])
+def accuracies(df:pd.DataFrame)->pd.DataFrame:
+    "The accuracies of `of_setting` alone: a row per seed, a column per network."
+    return df.drop(columns=['net_updates', 'train_flops'])
 
 # %% ../nbs/06_discussion.ipynb #d29c1362
 def effect(

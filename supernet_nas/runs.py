@@ -99,7 +99,9 @@ def _networks(net, images, rt, recal_images, archs):
     kinds = {'recalibrated': lambda s: {a: evaluate(n, s, rt) for a,n in recal.items()}, 'node': of(net)}
     return kinds if net.bn=='affine' else {'shared': of(net.with_shared_stats())} | kinds
 
-def show_arch(arch:Arch)->str: return ','.join(map(str, arch))
+def show_arch(arch:Arch)->str:
+    "An architecture as the tables and commands write it, such as '1,3'."
+    return ','.join(map(str, arch))
 
 def _score_row(run, arch, bn, part, n_correct, net, data):
     "A row of `scores`; `net` is the supernet, or the network itself"
@@ -327,7 +329,9 @@ def _work(c, data):
     if c.arm=='supernet': images += 4*passes*(len(data.valid.y)+len(data.test.y)) + 3*passes*min(c.recal_images, len(data.train.y))
     return _steps(c, data)*_step_cost(c, data) + images/c.recipe.batch_size/3
 
-def show_time(seconds:float)->str: return f'{seconds:.0f} s' if seconds<100 else f'{seconds/60:.0f} min'
+def show_time(seconds:float)->str:
+    "Rounded, with its unit."
+    return f'{seconds:.0f} s' if seconds<100 else f'{seconds/60:.0f} min'
 
 # %% ../nbs/04a_runs.ipynb #86df5382
 def run_all(

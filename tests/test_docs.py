@@ -42,7 +42,6 @@ def test_source_links(site):
             found += 1
     assert found>50
 
-@pytest.mark.xfail(reason="until the notebooks are executed again with %config InlineBackend.figure_format = 'retina'")
 def test_figures_are_sharp():
     "Stored figures have two pixels for each that they take up"
     for p in NOTEBOOKS:
