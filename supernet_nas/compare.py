@@ -446,7 +446,7 @@ def abstract(
         f"In training FLOPs a supernet of {_epochs(cmp, 'supernet')} epochs costs as much as {break_even(cmp):.1f} networks of {_epochs(cmp, 'scratch')} epochs, one of {_epochs(equal, 'supernet')} as {break_even(equal):.1f} (n = {n:.0f})."]
     if (short := [c for c in (family(cs, cmp) if cs else []) if _epochs(c, 'supernet')==_epochs(cmp, 'supernet') and _epochs(c, 'scratch')<_epochs(cmp, 'scratch') and c.runs.seed.nunique()>1]):
         ratio = lambda c: cost(c).FLOPs.supernet/cost(c).FLOPs.scratch
-        lines.insert(3, 'The shorter the trainings, the better sharing does: ' + '; '.join(f"the same supernet is {show(gaps(c).loc['mean'])} points from nine networks of {_epochs(c, 'scratch')} epochs each, at {ratio(c):.2f} times their FLOPs (n = {gaps(c).n.iloc[0]:.0f})" for c in sorted(short, key=lambda c: _epochs(c, 'scratch'))) + '.')
+        lines.insert(3, 'The same supernet against shorter trainings from scratch: ' + '; '.join(f"{show(gaps(c).loc['mean'])} points at {ratio(c):.2f} times the FLOPs of {_epochs(c, 'scratch')} epoch{'s' if _epochs(c, 'scratch')>1 else ''} each (n = {gaps(c).n.iloc[0]:.0f})" for c in sorted(short, key=lambda c: _epochs(c, 'scratch'))) + '.')
     for c in _elsewhere(cs, cmp):
         e = equal_updates(cs, c)
         lines.insert(-1, f"On {c.name.split(', widths')[0]}, {cost(c).FLOPs.supernet/cost(c).FLOPs.scratch:.0%} of the FLOPs leave a mean gap of {show(gaps(c).loc['mean'])} points" + (f", equal updates {show(gaps(e).loc['mean'])}" if e else '') + f" (n = {gaps(c).n.iloc[0]:.0f}); shared statistics alone cost {show(interval((by_seed(c, 'shared')-by_seed(c, 'node')).mean(axis=1)))}.")

@@ -170,7 +170,7 @@ def over_seeds(df:pd.DataFrame, by:list[str])->pd.DataFrame: # `interval` by `by
     "Mean within a seed, then interval over seeds."
     return df.groupby([*by, 'seed']).value.mean().groupby(by).apply(interval).unstack()
 
-# %% ../nbs/06_discussion.ipynb #a218b1a0
+# %% ../nbs/06_discussion.ipynb #679bf713
 def plot_where(results:Results)->plt.Figure:
     "Where the mismatch sits, how it grows, and how far each node's statistics are from the shared ones."
     fig,(a,b,c) = plt.subplots(1, 3, figsize=(10,2.9), layout='constrained')
@@ -180,7 +180,7 @@ def plot_where(results:Results)->plt.Figure:
     a.set(xlabel='mean validation accuracy (%)', xlim=(0,110)); a.tick_params(axis='y', labelsize=7)
     d = p[p['where'].isin(['none', 'all'])].assign(first=p.arch.str[0]).groupby(['first', 'epoch', 'where']).value.mean().unstack()
     for (first,ls) in zip('123', ('-', '--', ':')): b.plot(d.loc[first].index, d.loc[first, 'all']-d.loc[first, 'none'], ls=ls, marker='o', ms=4, color='k', label=f'block 1 of depth {first}')
-    b.set(xlabel='epoch', ylabel='own minus shared (points)'); b.legend(fontsize=7); b.grid(alpha=.3)
+    b.set(xlabel='epoch', xticks=sorted(p.epoch.unique()), ylabel='own minus shared (points)'); b.legend(fontsize=7); b.grid(alpha=.3)
     s = probes(results, 'shift')
     m = s[s.epoch==s.epoch.max()].groupby(['where', 'arch']).value.mean().unstack()
     for (first,h) in zip('123', ('//', '..', '')): c.barh([i+(int(first)-2)*.25 for i in range(len(m))], m[first], height=.25, color='0.85', edgecolor='k', hatch=h, label=f'depth {first}')
