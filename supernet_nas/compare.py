@@ -360,7 +360,7 @@ def plot_budget(
     for (arm,bn),d in b.sort_values('epochs').groupby(['arm', 'bn']):
         err = (d.hi-d['mean'], d['mean']-d.lo) if d.n.min()>1 else None
         ax.errorbar(d.FLOPs, 100-d['mean'], yerr=err, lw=1, ms=5, capsize=2, label=dict(supernet='supernet, per node', scratch='nine from scratch')[arm], **_style[_kinds[bn]])
-        for r in d.itertuples(): ax.annotate(f'{r.epochs}', (r.FLOPs, 100-r.mean), textcoords='offset points', xytext=(-8,-12) if arm=='supernet' else (5,4), fontsize=8)
+        for r in d.itertuples(): ax.annotate(f'{r.epochs}', (r.FLOPs, 100-r.mean), textcoords='offset points', fontsize=8, ha='right' if arm=='supernet' else 'left', xytext=(-5,-10) if arm=='supernet' else (5,4))
     ax.margins(.15); ax.set(xscale='log', yscale='log', xlabel='training FLOPs of the arm', ylabel='mean test error (%)'); ax.grid(alpha=.3, which='both'); ax.legend(fontsize=8)
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7))); ax.yaxis.set_minor_formatter(NullFormatter()); ax.yaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
@@ -433,16 +433,17 @@ def abstract(
 )->str: # Markdown list
     "The findings, each sentence with its number, n and interval."
     parts = decompose(cmp, equal).query("arch=='mean'").set_index('part')
-    g,e,r,sweep,noise = gaps(cmp),gaps(equal),ranking(cmp),calibration(cmp),seed_agreement(cmp)['mean']
+    g,e,r,noise = gaps(cmp),gaps(equal),ranking(cmp),seed_agreement(cmp)
     each,last = g.drop('mean'),e.drop('mean')['mean']
     ratio,n = [cost(c).FLOPs.supernet/cost(c).FLOPs.scratch for c in (cmp, equal)],g.n.iloc[0]
-    few,all_ = (i for i in sweep.index[sweep.index.str.startswith('recalibrated-')][[0,-1]])
-    acc = sweep['mean'].map('{:.2f} %'.format)
+    few,*_,most = sorted((b for b in cmp.scores.bn.unique() if b.startswith('recalibrated-')), key=lambda b: int(b.split('-')[1]))
+    minus_node = lambda bn: show(interval((by_seed(cmp, bn)-by_seed(cmp, 'node')).mean(axis=1)), 3)
+    tau = lambda pair: f"{noise['mean'][pair]:.2f} ({noise.lowest[pair]:.2f} to {noise.highest[pair]:.2f}, {noise.pairs[pair]:.0f} pairs)"
     lines = [f"Evaluated with one set of BatchNorm statistics per layer, the nine inherited networks are {show(parts.loc['all'])} points from those trained from scratch on average; {show(parts.loc['statistics'])} are the statistics alone, at equal weights (n = {n:.0f} seeds; 95 % intervals throughout).",
         f"With statistics per node and {ratio[0]:.0%} of the training FLOPs the mean gap is {show(g.loc['mean'])} points (n = {n:.0f}). Of the nine intervals, not adjusted for one another, those wholly below zero: {_which(each.index[each.hi<0])}; wholly above: {_which(each.index[each.lo>0])}.",
         f"At equal updates ({ratio[1]:.0%} of the FLOPs) the mean gap is {show(e.loc['mean'])} points (n = {e.n.iloc[0]:.0f}), from {show(e.loc[last.idxmin()])} for {last.idxmin()} to {show(e.loc[last.idxmax()])} for {last.idxmax()}.",
-        f"Recalibrated on {few.split('-')[1]} training images the nine reach {acc[few]} on average, on all {all_.split('-')[1]} {acc[all_]}; with statistics per node, which need none, {acc['node']} (n = {sweep.n['node']:.0f}).",
-        f"The order of the nine agrees with that from scratch at tau {r.tau['per node']:.2f} [{r.lo['per node']:.2f}, {r.hi['per node']:.2f}], means over {n:.0f} seeds. Seed against seed it is {noise['supernet, scratch']:.2f} on average; from scratch agrees with itself at {noise['scratch, scratch']:.2f}, and the parameter count, which costs nothing, with from scratch at {noise['parameter count, scratch']:.2f}.",
+        f"Recalibrated on {few.split('-')[1]} training images the nine are {minus_node(few)} points from what statistics per node give without any, on all {most.split('-')[1]} {minus_node(most)} (n = {n:.0f}).",
+        f"The order of the nine agrees with that from scratch at tau {r.tau['per node']:.2f} [{r.lo['per node']:.2f}, {r.hi['per node']:.2f}], means over {n:.0f} seeds. Seed against seed it is {tau('supernet, scratch')}; from scratch agrees with itself at {tau('scratch, scratch')}, and the parameter count, which costs nothing, with from scratch at {tau('parameter count, scratch')}.",
         f"In training FLOPs a supernet of {_epochs(cmp, 'supernet')} epochs costs as much as {break_even(cmp):.1f} networks of {_epochs(cmp, 'scratch')} epochs, one of {_epochs(equal, 'supernet')} as {break_even(equal):.1f} (n = {n:.0f})."]
     if (short := [c for c in (family(cs, cmp) if cs else []) if _epochs(c, 'supernet')==_epochs(cmp, 'supernet') and _epochs(c, 'scratch')<_epochs(cmp, 'scratch') and c.runs.seed.nunique()>1]):
         ratio = lambda c: cost(c).FLOPs.supernet/cost(c).FLOPs.scratch
@@ -481,7 +482,8 @@ def figures(
 # %% ../nbs/05_compare.ipynb #dc38fba7
 def report(
     results, # A `Results` folder
-    only:list[str]|None=None # See `comparisons`; None: `main_comparisons`
+    only:list[str]|None=None, # See `comparisons`; None: `main_comparisons`
+    draw:bool=True # Figures too
 )->list[Path]: # Folders written
     "Print comparisons and write their tables and figures below `results.folder/report`; of more than nine, only those whose supernet has several lengths are drawn."
     cs = comparisons(results)
@@ -493,8 +495,8 @@ def report(
         tables = _tables(c)
         for f,text in tables.items(): (out/f).write_text(text, encoding='utf-8')
         print(f'\n{c.name}\nTest accuracy (%)\n{table(c).to_string(index=False)}\n\n{headline(c)}')
-        draw = figures(c, cs) if len(asked)<=9 or len(family(asked, c))>1 else {}
-        for f,plot in draw.items():
+        wanted = draw and (len(asked)<=9 or len(family(asked, c))>1)
+        for f,plot in (figures(c, cs) if wanted else {}).items():
             fig = plot(); fig.savefig(out/f'{f}.png', dpi=150, metadata=dict(Software=None)); plt.close(fig)
         folders.append(out)
         print(f'\nwritten to {out}')

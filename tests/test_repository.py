@@ -46,7 +46,7 @@ def test_report_follows_from_results(tmp_path):
     from supernet_nas.compare import report
     from supernet_nas.runs import Results
     shutil.copytree(ROOT/'results', tmp_path/'r', ignore=shutil.ignore_patterns('report', 'weights'))
-    report(Results(tmp_path/'r', readonly=True))
+    report(Results(tmp_path/'r', readonly=True), draw=False)
     made = {f.relative_to(tmp_path/'r'): f.read_text() for f in (tmp_path/'r'/'report').rglob('*') if f.suffix in ('.md', '.csv')}
     committed = {f.relative_to(ROOT/'results'): f.read_text() for f in (ROOT/'results'/'report').rglob('*') if f.suffix in ('.md', '.csv')}
     assert made==committed and made
