@@ -304,12 +304,13 @@ def cost(
     per = per.groupby('arm').mean()
     return per.rename(columns=dict(net_updates='net-updates', train_flops='FLOPs')).rename_axis(None).loc[['supernet', 'scratch']]
 
-# %% ../nbs/05_compare.ipynb #494fa639
+# %% ../nbs/05_compare.ipynb #ddb94e99
 def break_even(c:Comparison)->float:
     "Number of networks from scratch whose training FLOPs equal the supernet's."
     k = cost(c).FLOPs
     return k.supernet/(k.scratch/c.runs[c.runs.arm=='scratch'].arch.nunique())
 
+# %% ../nbs/05_compare.ipynb #9aca9029
 def plot_cost(
     cs:list[Comparison] # Supernets of several lengths against the same networks from scratch
 )->plt.Figure:

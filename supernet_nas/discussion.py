@@ -65,7 +65,7 @@ def accuracies(df:pd.DataFrame)->pd.DataFrame:
     "The accuracies of `of_setting` alone: a row per seed, a column per network."
     return df.drop(columns=['net_updates', 'train_flops'])
 
-# %% ../nbs/06_discussion.ipynb #d29c1362
+# %% ../nbs/06_discussion.ipynb #63d0300d
 def effect(
     variant:pd.DataFrame, # Of `of_setting`
     base:pd.DataFrame, # Likewise
@@ -78,7 +78,7 @@ def effect(
     each,cost = (v-b).mean(),variant.loc[seeds].sum()/base.loc[seeds].sum()
     return interval((v-b).mean(axis=1)) | dict(least=each.min(), most=each.max(), flops=cost.train_flops, updates=cost.net_updates, tau=tau(v).mean(), tau_change=interval(tau(v)-tau(b)))
 
-def verdict(e:dict, unit='')->str:
+def verdict(e:dict)->str:
     "What the interval allows to say."
     if not e['n']>1: return 'one seed'
     return 'helps' if e['lo']>0 else 'hurts' if e['hi']<0 else 'no effect shown'
