@@ -137,6 +137,7 @@ def table(
     t = s.assign(text=s.apply(show, axis=1)).pivot(index=['arch', 'parameters', 'macs'], columns='bn', values='text')
     t = t[[k for k in _kinds if k in t]].rename(columns=_kinds).rename_axis(columns=None).reset_index()
     g = gaps(c, split)
+    t = t.assign(parameters=t.parameters.map('{:,}'.format), macs=(t.macs/1e6).map('{:.1f} M'.format)).rename(columns=dict(macs='MACs'))
     return t.assign(gap=[show(g.loc[a]) for a in t.arch], binomial=[f'{b:.2f}' for b in binomial(c, split)[t.arch]])
 
 # %% ../nbs/05_compare.ipynb #a416c41b

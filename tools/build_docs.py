@@ -47,9 +47,8 @@ def picker(svg):
     "The interactive figure; its numbers are those of one comparison's table"
     c = next(c for c in comparisons(Results(ROOT/'results', readonly=True)) if c.slug==PICKER)
     t = table(c).drop(columns='binomial', errors='ignore')
-    t['macs'],t['parameters'] = (t[k].map('{:,}'.format) for k in ('macs', 'parameters'))
     t['seeds'] = c.runs.seed.nunique()
-    t = t.rename(columns=dict(arch='d₁,d₂', macs='MACs', shared='inherited, shared', recalibrated='inherited, recalibrated') | {'per node': 'inherited, per node'})
+    t = t.rename(columns=dict(arch='d₁,d₂', shared='inherited, shared', recalibrated='inherited, recalibrated') | {'per node': 'inherited, per node'})
     caption = (f'{c.name}. Test accuracy in %, ± standard deviation over seeds: inherited from the supernet with three kinds of BatchNorm statistics, '
                'which this chapter is about, and from scratch. Gap: per node minus from scratch, in percentage points with its 95 % interval.')
     return Template((HERE/'picker.html').read_text(encoding='utf-8')).substitute(
