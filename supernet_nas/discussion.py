@@ -19,11 +19,11 @@ import torch, torch.nn.functional as F
 from torch import nn, Tensor
 from scipy.stats import kendalltau
 from .data import BadInput, Data, Split
-from .supernet import Arch, SuperNet, NodeBatchNorm, Switch, count_macs
+from .supernet import Arch, SuperNet, NodeBatchNorm, count_macs
 from .sampler import make_sampler
 from .train import EVAL_BATCH, Runtime, derive_seed, evaluate, evaluate_all, load_net, runtime, train
-from .runs import FIXES, Config, Results, build, command, parse_ints, show_arch, step_flops, supernet_config, SUPERNET_EPOCHS, _csv, _columns, _score_row, _setup
-from .compare import interval, show, _join, _markdown
+from .runs import FIXES, Config, Results, build, command, parse_ints, show_arch, supernet_config, SUPERNET_EPOCHS, _csv, _columns, _score_row, _setup
+from .compare import interval, show, _markdown
 
 # %% ../nbs/06_discussion.ipynb #28889146
 UNIFORM = dict(sampler='uniform', epochs=12)  # a third of the FLOPs of nine networks of 4 epochs
@@ -47,15 +47,20 @@ ABLATIONS = [  # problem, fix, changed setting, baseline
     ('8 capacity', 'three few-shot supernets', dict(sampler='few_shot', epochs=4), UNIFORM)]
 
 # %% ../nbs/06_discussion.ipynb #2f87188e
+def _supernets(results, setting, **data):
+    "Rows of `runs` with exactly these fixes"
+    runs,want = results.read('runs'),dict(dataset='MNIST', n_train=None, widths='16,32')|data
+    runs = runs[runs.arm=='supernet'].assign(sampler=lambda d: d.sampler.str.replace(r'(few_shot)_\d', r'\1', regex=True))
+    for k,v in (dict.fromkeys(FIXES)|want|setting).items(): runs = runs[runs[k].isna() if v is None else runs[k]==v]
+    return runs
+
 def of_setting(
     results:Results, # Where the runs are
     setting:dict, # sampler, epochs and fixes that are not default
     **data # Which data and widths; default: MNIST, all images, 16,32
 )->pd.DataFrame: # One row per seed: `net_updates`, `train_flops`, and test accuracy of each network in %
     "Inherited accuracy, with statistics per node, of one kind of supernet."
-    runs,want = results.read('runs'),dict(dataset='MNIST', n_train=None, widths='16,32')|data
-    runs = runs[runs.arm=='supernet'].assign(sampler=lambda d: d.sampler.str.replace(r'(few_shot)_\d', r'\1', regex=True))
-    for k,v in (dict.fromkeys(FIXES)|want|setting).items(): runs = runs[runs[k].isna() if v is None else runs[k]==v]
+    runs = _supernets(results, setting, **data)
     scores = results.read('scores').query("bn=='node' and split=='test'")
     acc = scores.merge(runs[['run', 'seed']], on='run').assign(accuracy=lambda d: 100*d.n_correct/d.n_total)
     acc = acc.pivot(index='seed', columns='arch', values='accuracy').dropna()
@@ -328,10 +333,8 @@ def under_budget(
     setting:dict=UNIFORM # Which supernets
 )->pd.DataFrame: # One row per budget: regret in points by three ways to choose, mean over seeds
     "From-scratch accuracy lost by choosing the best network within a MAC budget by validation in the supernet, by parameters, or at random."
-    runs,truth = results.read('runs'),from_scratch(results).mean()
-    picked = of_setting(results, setting).index
-    s = results.read('scores').merge(runs[['run', 'seed', 'sampler', 'epochs', 'dataset', 'n_train', *[k for k in FIXES if k!='bn']]], on='run')
-    s = s[(s.sampler==setting['sampler'])&(s.epochs==setting['epochs'])&(s.dataset=='MNIST')&s.n_train.isna()&(s.bn=='node')&(s.split=='valid')&s[[k for k in FIXES if k!='bn']].isna().all(axis=1)]
+    truth = from_scratch(results).mean()
+    s = results.read('scores').query("bn=='node' and split=='valid'").merge(_supernets(results, setting)[['run', 'seed']], on='run')
     rows = {}
     for budget in sorted(s.macs.unique()):
         fits = s[s.macs<=budget]
