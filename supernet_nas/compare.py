@@ -81,9 +81,10 @@ def _names(s, scratch_epochs):
 def main_comparisons(
     cs:list[Comparison] # Of `comparisons`
 )->list[Comparison]: # One for each kind and length of supernet
-    "Each supernet beside the from-scratch networks with most seeds in common, the longest of those."
-    best = {}
-    for c in sorted(cs, key=lambda c: (c.runs.seed.nunique(), _epochs(c, 'scratch'))): best[c.slug.split('-vs-')[0]] = c
+    "Each supernet beside the from-scratch networks with most seeds in common; of several, those repeated most, then the longest."
+    seeds,scratch,best = (lambda c: c.runs.seed.nunique()),(lambda c: (c.slug.split('-d')[0], _epochs(c, 'scratch'))),{}
+    repeated = {scratch(c): seeds(c) for c in sorted(cs, key=seeds)}
+    for c in sorted(cs, key=lambda c: (seeds(c), repeated[scratch(c)], _epochs(c, 'scratch'))): best[c.slug.split('-vs-')[0]] = c
     return [c for c in cs if c in best.values()]
 
 # %% ../nbs/05_compare.ipynb #eb049457
@@ -473,7 +474,7 @@ def figures(
     cs:list[Comparison] # Of `comparisons`: others of its family make curves
 )->dict: # A function that draws, by name
     "Every figure that the results allow."
-    kin,equal = [f for f in family(cs, c)],equal_updates(cs, c)
+    kin,equal = family(cs, c),equal_updates(cs, c)
     same = [f for f in kin if _epochs(f, 'scratch')==_epochs(c, 'scratch')]
     draw = dict(compare=lambda: plot_compare(c), curves=lambda: plot_curves(c), ranking=lambda: plot_ranking(c), pareto=lambda: plot_pareto(c))
     if len(same)>1: draw |= dict(cost=lambda: plot_cost(same), budget=lambda: plot_budget(budget(kin)))
@@ -487,19 +488,18 @@ def report(
     only:list[str]|None=None, # See `comparisons`; None: `main_comparisons`
     draw:bool=True # Figures too
 )->list[Path]: # Folders written
-    "Print comparisons and write their tables and figures below `results.folder/report`; of more than nine, only those whose supernet has several lengths are drawn."
+    "Print comparisons and write their tables and figures below `results.folder/report`, and `overview.csv` of all; of more than nine, a supernet of a single length has its row there alone."
     cs = comparisons(results)
     asked,folders = comparisons(results, only) if only else main_comparisons(cs),[]
     if not asked: print(f'{results.folder}: no supernet beside networks from scratch of the same setting')
-    for c in asked:
+    for c in asked if len(asked)<=9 else [c for c in asked if len(family(asked, c))>1]:
         out = results.folder/'report'/c.slug
         out.mkdir(parents=True, exist_ok=True)
-        tables = _tables(c)
-        for f,text in tables.items(): (out/f).write_text(text, encoding='utf-8')
+        for f,text in _tables(c).items(): (out/f).write_text(text, encoding='utf-8')
         print(f'\n{c.name}\nTest accuracy (%)\n{table(c).to_string(index=False)}\n\n{headline(c)}')
-        wanted = draw and (len(asked)<=9 or len(family(asked, c))>1)
-        for f,plot in (figures(c, cs) if wanted else {}).items():
+        for f,plot in (figures(c, cs) if draw else {}).items():
             fig = plot(); fig.savefig(out/f'{f}.png', dpi=150, metadata=dict(Software=None)); plt.close(fig)
         folders.append(out)
         print(f'\nwritten to {out}')
+    if folders and not only: overview(asked).to_csv(results.folder/'report'/'overview.csv', index=False)
     return folders
