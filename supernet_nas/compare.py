@@ -429,6 +429,7 @@ def _elsewhere(cs, cmp):
 
 def _which(archs): return f"{len(archs)} ({'; '.join(archs)})" if len(archs) else 'none'
 
+# %% ../nbs/05_compare.ipynb #205aa841
 def abstract(
     cmp:Comparison, # The one in question
     equal:Comparison, # A supernet with as many updates as all networks from scratch

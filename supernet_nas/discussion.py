@@ -111,6 +111,7 @@ def from_scratch(
     runs = _of_data(results, 'scratch', data).query('epochs==@epochs')
     return runs.groupby('seed')[['train_flops']].sum().join(_test_accuracy(results, runs, 'own'), how='inner')
 
+# %% ../nbs/06_discussion.ipynb #8e43d756
 def ablations(
     results:Results, # Where the runs are
     few:bool=False # On `FEW_IMAGES` training images, else on all
@@ -223,6 +224,7 @@ def path_gradients(
         out[a] = {k: torch.cat([t.flatten() for t in ts]) for k,ts in out[a].items() if ts[0] is not None}
     return out
 
+# %% ../nbs/06_discussion.ipynb #b4eab318
 def gradient_probe(net:SuperNet, split:Split, batches:int=8, batch_size:int=128)->list[dict]:
     "Cosine of each pair's gradients by layer, and the variance of the exact gradient's estimates."
     cos,grads = {},[]
@@ -276,6 +278,7 @@ def channel_correlation(a:Tensor, b:Tensor)->float: # -1..1
     def standard(t): t = t.transpose(0, 1).flatten(1).float(); t = t-t.mean(1, keepdim=True); return t/t.norm(dim=1, keepdim=True).clamp(min=1e-9)
     return (standard(a)*standard(b)).sum(1).mean().item()
 
+# %% ../nbs/06_discussion.ipynb #d4c0b8a1
 @torch.no_grad()
 def exit_probe(
     nets:dict[str, SuperNet], # By depth of block 1: where that exit is taken from

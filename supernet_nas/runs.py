@@ -130,13 +130,14 @@ def build(c:Config, data:Data)->SuperNet|SubNet:
         if c.arm=='scratch': return SubNet(c.arch, c.widths, data.in_channels, data.num_classes)
         return SuperNet(c.widths, c.max_depths, data.in_channels, data.num_classes, c.bn or 'node', c.head or 'shared')
 
+# %% ../nbs/04a_runs.ipynb #187e4850
 def _fixes(c:Config, data, rt):
     "Arguments of `train`, and the FLOPs that they cost beside the steps"
     kw,extra = dict(loss=dict(in_place=in_place).get(c.loss, cross_entropy)),0
     if c.gradient: kw['gradient'] = PCGrad(derive_seed(c.seed, 'pcgrad'))
     if c.state: kw['state'] = SeparateMomentum()
     if c.loss=='teacher':
-        t = scratch_config(c.seed, max(c.epochs//3, 1), c.max_depths, widths=c.widths, n_train=c.n_train, recipe=c.recipe)
+        t = scratch_config(c.seed, max(c.epochs//3, 1), c.max_depths, widths=c.widths, dataset=c.dataset, n_train=c.n_train, recipe=c.recipe)
         teacher = build(t, data)
         hist = train(teacher, data.train, t.epochs, recipe=t.recipe, seed=t.seed, rt=rt, tick=lambda: None)
         kw['loss'],shape,size = FromTeacher(teacher),data.train.x.shape[1:],_batch(c, data)
@@ -147,6 +148,7 @@ def _batch(c, data): return min(c.recipe.batch_size, len(data.train.y))
 
 def _steps(c, data): return c.epochs*steps_per_epoch(len(data.train.y), c.recipe)
 
+# %% ../nbs/04a_runs.ipynb #81f40d3d
 def run(
     c:Config, # What to train
     data:Data, # `load_data(c.dataset, n_train=c.n_train, ...)`, on the device of `rt`
@@ -237,6 +239,7 @@ def _widen(self:Results, table):
     tmp.write_bytes(_csv([dict(zip(cols, cols)), *self._rows(table)], cols))
     os.replace(tmp, self.path(table))
 
+# %% ../nbs/04a_runs.ipynb #ddd5f974
 @patch
 def _write(self:Results, table, data):
     fd = os.open(self.path(table), os.O_RDWR|os.O_CREAT|os.O_APPEND, 0o644)
@@ -477,6 +480,7 @@ def _show_scores(scores):
     for s in scores:
         if s['bn'] in _evaluated: print(f"{s['arch']:>8}  {s['bn']:<12} {s['split']:<6} {s['n_correct']}/{s['n_total']} = {100*s['n_correct']/s['n_total']:.2f} %")
 
+# %% ../nbs/04a_runs.ipynb #371c5a35
 @command
 def supernet_train(
     file:str, # Where to save: a .safetensors file

@@ -190,6 +190,7 @@ def evaluate(
     "Top-1 correct predictions of one network, in eval mode."
     return _count(net, lambda x: {(): net(x)}, split, rt or runtime())[()]
 
+# %% ../nbs/04_train.ipynb #fb577ffb
 def evaluate_all(
     net:SuperNet, # The supernet
     split:Split, # Images and labels, on the device
