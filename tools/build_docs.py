@@ -61,7 +61,7 @@ def links(md):
     md = re.sub(r'(?<!!)\[([^]]*)\]\(\.\./', rf'[\1]({BLOB}', md)
     return re.sub(r'^!\[(.*)\]\((images/\w+\.svg)\)$', drawing, md, flags=re.M)
 
-def dataframe(html): return raw(f'<div class="table-wrapper">{html}</div>'.replace('border="1" class="', 'class="docutils '))
+def dataframe(html): return raw(f'<div class="table-wrapper container">{html}</div>'.replace('border="1" class="', 'class="docutils '))
 
 def options(src):
     "The `#| key: value` lines at the top of a cell, and the rest"

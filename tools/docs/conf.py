@@ -1,8 +1,10 @@
 "Sphinx's settings; tools/build_docs.py runs it"
-import configparser
+import configparser, re
 from pathlib import Path
 from docutils.nodes import SkipNode
 from latex2mathml.converter import convert
+from pygments.formatters import HtmlFormatter
+from sphinx.highlighting import PygmentsBridge
 
 _c = configparser.ConfigParser(delimiters=['='])
 _c.read(Path(__file__).parents[2]/'settings.ini', encoding='utf-8')
@@ -20,6 +22,14 @@ html_domain_indices = False
 pygments_style, pygments_dark_style = 'a11y-high-contrast-light', 'github-dark'
 copybutton_selector = 'div.highlight-python pre, div.highlight-sh pre'
 html_math_renderer = 'mathml'
+
+class Lines(HtmlFormatter):
+    "Each line an element that knows its indent, so that a long one can be wrapped and its rest set in"
+    def wrap(self, source):
+        indent = lambda line: re.match(' *', re.sub('<.*?>', '', line)).end()
+        return super().wrap((n, f'<span class="line" style="--indent:{indent(line)}ch">{line}</span>') for n,line in source)
+
+PygmentsBridge.html_formatter = Lines
 
 def setup(app):
     "Maths as MathML: no script, no fonts"
