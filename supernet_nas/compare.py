@@ -459,7 +459,9 @@ def abstract(
 
 # %% ../nbs/05_compare.ipynb #ea680a96
 def _markdown(df):
-    rows = [df.columns, ['---']+['---:']*(len(df.columns)-1), *df.astype(str).values]
+    text = df.astype(str)
+    number = text.apply(lambda col: col.str.fullmatch(r'[-+±.,:;%/ \dM\[\]to]*').all())
+    rows = [df.columns, ['---', *('---:' if n else '---' for n in number[1:])], *text.values]
     return '\n'.join('| '+' | '.join(r)+' |' for r in rows)
 
 def _tables(c):

@@ -194,18 +194,18 @@ def over_seeds(df:pd.DataFrame, by:list[str])->pd.DataFrame: # `interval` by `by
 # %% ../nbs/06_discussion.ipynb #679bf713
 def plot_where(results:Results)->plt.Figure:
     "Where the mismatch sits, how it grows, and how far each node's statistics are from the shared ones."
-    fig,(a,b,c) = plt.subplots(1, 3, figsize=(10,2.9), layout='constrained')
+    fig,(a,b,c) = plt.subplots(1, 3, figsize=(10,3.4), layout='constrained')
     p = probes(results, 'own statistics').assign(value=lambda d: 100*d.value/5000)
     last = over_seeds(p[p.epoch==p.epoch.max()], ['where']).sort_values('mean')
     a.barh(last.index, last['mean'], xerr=(last['mean']-last.lo, last.hi-last['mean']), color='0.85', edgecolor='k', error_kw=dict(lw=1, capsize=2))
-    a.set(xlabel='mean validation accuracy (%)', xlim=(0,110)); a.tick_params(axis='y', labelsize=7)
+    a.set(xlabel='mean validation accuracy (%)', xlim=(0,110)); a.tick_params(axis='y', labelsize=9)
     d = p[p['where'].isin(['none', 'all'])].assign(first=p.arch.str[0]).groupby(['first', 'epoch', 'where']).value.mean().unstack()
     for (first,ls) in zip('123', ('-', '--', ':')): b.plot(d.loc[first].index, d.loc[first, 'all']-d.loc[first, 'none'], ls=ls, marker='o', ms=4, color='k', label=f'block 1 of depth {first}')
-    b.set(xlabel='epoch', xticks=sorted(p.epoch.unique()), ylabel='own minus shared (points)'); b.legend(fontsize=7); b.grid(alpha=.3)
+    b.set(xlabel='epoch', xticks=sorted(p.epoch.unique()), ylabel='own minus shared (points)'); b.legend(fontsize=8); b.grid(alpha=.3)
     s = probes(results, 'shift')
     m = s[s.epoch==s.epoch.max()].groupby(['where', 'arch']).value.mean().unstack()
     for (first,h) in zip('123', ('//', '..', '')): c.barh([i+(int(first)-2)*.25 for i in range(len(m))], m[first], height=.25, color='0.85', edgecolor='k', hatch=h, label=f'depth {first}')
-    c.set(yticks=range(len(m)), yticklabels=m.index, xlabel='distance of means (standard deviations)'); c.legend(fontsize=7); c.tick_params(axis='y', labelsize=7); c.invert_yaxis()
+    c.set(yticks=range(len(m)), yticklabels=m.index, xlabel='distance of means (standard deviations)'); c.legend(fontsize=8); c.tick_params(axis='y', labelsize=9); c.invert_yaxis()
     return fig
 
 # %% ../nbs/06_discussion.ipynb #b711d5ee
@@ -331,7 +331,7 @@ def plot_fine_tuning(results:Results)->plt.Figure:
     a.errorbar(t.index, t['mean'], yerr=(t['mean']-t.lo, t.hi-t['mean']), marker='o', ms=5, lw=1, capsize=2, color='#0072b2')
     a.axhline(0, color='k', lw=.8); a.set_ylabel('mean gap (points)')
     b.plot(t.index, t.tau, marker='o', ms=5, lw=1, color='#0072b2'); b.set_ylabel("Kendall's tau")
-    for ax in (a, b): ax.set_xscale('symlog', linthresh=5); ax.set(xlabel='mini-batches of fine-tuning', xticks=t.index, xticklabels=t.index); ax.grid(alpha=.3)
+    for ax in (a, b): ax.set_xscale('symlog', linthresh=5); ax.set(xlabel='mini-batches of fine-tuning', xticks=t.index, xticklabels=t.index, xlim=(-1,300)); ax.minorticks_off(); ax.grid(alpha=.3)
     return fig
 
 # %% ../nbs/06_discussion.ipynb #ace930d0

@@ -374,7 +374,7 @@ def _peak_memory():
 def describe(c:Config)->str:
     fixes = [v if k not in ('bn', 'head') else f'{k} {v}' for k in FIXES if (v := getattr(c, k))]
     what = f'supernet ({", ".join([c.sampler, *fixes])})' if c.arm=='supernet' else f'from scratch ({show_arch(c.arch)})'
-    return f'{what}, {c.epochs} epochs, seed {c.seed}'
+    return f'{what}, {c.epochs} epoch{"s"[:c.epochs>1]}, seed {c.seed}'
 
 # %% ../nbs/04a_runs.ipynb #6df935aa
 def _parser(f):
