@@ -22,7 +22,7 @@ from scipy.stats import kendalltau
 from .data import BadInput, Data, Split
 from .supernet import Arch, SuperNet, NodeBatchNorm, count_macs
 from .sampler import make_sampler
-from .train import EVAL_BATCH, Runtime, derive_seed, evaluate, evaluate_all, load_net, runtime, train
+from .train import EVAL_BATCH, Recipe, Runtime, derive_seed, evaluate, evaluate_all, load_net, runtime, train
 from .runs import FIXES, Config, Results, build, command, parse_ints, show_arch, supernet_config, SUPERNET_EPOCHS, _csv, _columns, _score_row, _setup
 from .compare import interval, show, _markdown
 
@@ -56,9 +56,9 @@ def with_few(setting:dict)->dict:
 
 # %% ../nbs/06_discussion.ipynb #2f87188e
 def _of_data(results, arm, want):
-    "Rows of `runs` of one arm; columns in `want` as there, by default MNIST, all images, widths 16,32"
+    "Rows of `runs` of one arm; columns in `want` as there, by default MNIST, all images, widths 16,32, the usual weight decay"
     runs = results.read('runs').query('arm==@arm')
-    for k,v in (dict(dataset='MNIST', n_train=None, widths='16,32')|want).items(): runs = runs[runs[k].isna() if v is None else runs[k]==v]
+    for k,v in (dict(dataset='MNIST', n_train=None, widths='16,32', weight_decay=Recipe.weight_decay)|want).items(): runs = runs[runs[k].isna() if v is None else runs[k]==v]
     return runs
 
 def _supernets(results, setting, **data):
@@ -66,8 +66,9 @@ def _supernets(results, setting, **data):
     runs = _of_data(results, 'supernet', dict.fromkeys(FIXES)|data|{k: v for k,v in setting.items() if k!='sampler'})
     return runs[runs.sampler.str.fullmatch(setting['sampler']+r'(_\d)?')]  # few-shot supernets are numbered
 
-def _test_accuracy(results, runs, bn):
-    scores = results.read('scores').query("bn==@bn and split=='test'").merge(runs[['run', 'seed']], on='run')
+def _accuracy(results, runs, bn, split='test'):
+    "In %, a row per seed, a column per network"
+    scores = results.read('scores').query('bn==@bn and split==@split').merge(runs[['run', 'seed']], on='run')
     return scores.assign(accuracy=100*scores.n_correct/scores.n_total).pivot(index='seed', columns='arch', values='accuracy').dropna()
 
 def of_setting(
@@ -77,7 +78,7 @@ def of_setting(
 )->pd.DataFrame: # One row per seed: `net_updates`, `train_flops`, and test accuracy of each network in %
     "Inherited accuracy, with statistics per node, of one kind of supernet."
     runs = _supernets(results, setting, **data)
-    return runs.groupby('seed')[['net_updates', 'train_flops']].sum().join(_test_accuracy(results, runs, 'node'), how='inner')
+    return runs.groupby('seed')[['net_updates', 'train_flops']].sum().join(_accuracy(results, runs, 'node'), how='inner')
 
 def accuracies(df:pd.DataFrame)->pd.DataFrame:
     "The accuracies of `of_setting` or `from_scratch` alone: a row per seed, a column per network."
@@ -109,7 +110,7 @@ def from_scratch(
 )->pd.DataFrame: # One row per seed: `train_flops` of all networks, and test accuracy of each in %
     "Networks trained from scratch."
     runs = _of_data(results, 'scratch', data).query('epochs==@epochs')
-    return runs.groupby('seed')[['train_flops']].sum().join(_test_accuracy(results, runs, 'own'), how='inner')
+    return runs.groupby('seed')[['train_flops']].sum().join(_accuracy(results, runs, 'own'), how='inner')
 
 # %% ../nbs/06_discussion.ipynb #8e43d756
 def ablations(
@@ -182,9 +183,7 @@ def probes(
     epochs:int=SUPERNET_EPOCHS # Length of the training
 )->pd.DataFrame: # Rows with the run's `seed`
     "Rows of one probe of the uniform supernets of one length."
-    runs = results.read('runs')
-    runs = runs[(runs.sampler=='uniform')&(runs.epochs==epochs)&(runs.dataset=='MNIST')&runs.n_train.isna()]
-    rows = results.read('probes')
+    runs,rows = _supernets(results, dict(sampler='uniform', epochs=epochs)),results.read('probes')
     return rows[rows.probe==probe].merge(runs[['run', 'seed']], on='run')
 
 def over_seeds(df:pd.DataFrame, by:list[str])->pd.DataFrame: # `interval` by `by`
