@@ -258,7 +258,7 @@ def plot_ranking(
     s = summary(c).query("split=='test'").pivot(index='arch', columns='bn', values=['mean', 'std']).fillna(0)
     fig,ax = plt.subplots(figsize=(4.6,4), layout='constrained')
     ax.errorbar(s['mean','own'], s['mean','node'], xerr=s['std','own'], yerr=s['std','node'], ls='', lw=.8, ms=5, **_style['per node'])
-    for a,r in s['mean'].iterrows(): ax.annotate(a, (r.own, r.node), textcoords='offset points', xytext=(5,-9), fontsize=8)
+    for a,r in s['mean'].iterrows(): ax.annotate(a, (r.own, r.node), textcoords='offset points', fontsize=8, **(dict(ha='right', xytext=(-5,4)) if a[0]=='3' else dict(xytext=(5,-9))))
     lim = [min(ax.get_xlim()[0], ax.get_ylim()[0]), max(ax.get_xlim()[1], ax.get_ylim()[1])]
     ax.plot(lim, lim, color='0.6', lw=.8); ax.set(xlim=lim, ylim=lim, xlabel='from scratch (%)', ylabel='inherited, per node (%)'); ax.grid(alpha=.3)
     return fig
@@ -383,7 +383,7 @@ def plot_pareto(c:Comparison)->plt.Figure:
         ax.errorbar(d.macs/1e6, d['mean'], yerr=d['std'].fillna(0), ls='', lw=.8, ms=5, label=_kinds[bn], **style)
         p = pareto(d)
         ax.plot(p.macs/1e6, p['mean'], color=style['color'], lw=1, ls='-' if bn=='node' else '--')
-    for r in d.itertuples(): ax.annotate(r.arch, (r.macs/1e6, r.mean), textcoords='offset points', xytext=(6,-3), fontsize=7)
+    for r in d.itertuples(): ax.annotate(r.arch, (r.macs/1e6, r.mean), textcoords='offset points', xytext=(8,2), fontsize=7)
     ax.set(xlabel='million MACs an image', ylabel='test accuracy (%)'); ax.grid(alpha=.3); ax.legend(fontsize=8)
     return fig
 
