@@ -4,16 +4,15 @@
 
 # %% auto #0
 __all__ = ['UNIFORM', 'NESTED', 'FAIR', 'SANDWICH', 'ABLATIONS', 'FEW_IMAGES', 'FEW_EPOCHS', 'FINE_TUNE', 'RECIPE', 'AT',
-           'with_few', 'of_setting', 'accuracies', 'effect', 'verdict', 'from_scratch', 'ablations', 'verdicts',
-           'show_problem', 'parts', 'with_own', 'bn_probe', 'probes', 'over_seeds', 'plot_where', 'path_gradients',
-           'gradient_probe', 'cosines', 'plot_cosines', 'exits', 'cka', 'channel_correlation', 'exit_probe',
-           'fine_tuned', 'fine_tuning', 'plot_fine_tuning', 'capacity', 'under_budget', 'ensemble_probe',
-           'against_scratch', 'plot_recipe', 'probe', 'supernet_probe']
+           'with_few', 'of_setting', 'accuracies', 'effect', 'verdict', 'from_scratch', 'gap', 'ablations', 'verdicts',
+           'show_problem', 'parts', 'with_own', 'bn_probe', 'probes', 'own_statistics', 'over_seeds', 'node_mismatch',
+           'plot_where', 'path_gradients', 'gradient_probe', 'cosines', 'plot_cosines', 'exits', 'cka',
+           'channel_correlation', 'exit_probe', 'fine_tuned', 'fine_tuning', 'plot_fine_tuning', 'capacity',
+           'under_budget', 'ensemble_probe', 'against_scratch', 'plot_recipe', 'probe', 'supernet_probe']
 
 # %% ../nbs/06_discussion.ipynb #4aae742e
-import re
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import combinations
 import pandas as pd, matplotlib.pyplot as plt
 import torch, torch.nn.functional as F
@@ -31,7 +30,9 @@ UNIFORM = dict(sampler='uniform', epochs=12)  # a third of the FLOPs of nine net
 NESTED,FAIR,SANDWICH = (dict(sampler=s, epochs=e) for s,e in (('nested', 10), ('fair', 5), ('sandwich', 6)))  # about the same FLOPs
 
 ABLATIONS = [  # problem, fix, changed setting, baseline
-    ('1 statistics', 'affine parameters per node', UNIFORM|dict(bn='affine'), UNIFORM),
+    ('1 statistics', 'recalibration', UNIFORM|dict(statistics='recalibrated'), UNIFORM|dict(statistics='shared')),
+    ('1 statistics', 'statistics per node', UNIFORM, UNIFORM|dict(statistics='shared')),
+    ('1 statistics', 'affine parameters per node too', UNIFORM|dict(bn='affine'), UNIFORM),
     ('2 unequal training', 'fair', FAIR, UNIFORM),
     ('2 unequal training', 'sandwich', SANDWICH, UNIFORM),
     ('2 unequal training', 'exhaustive', dict(sampler='exhaustive', epochs=4), UNIFORM),
@@ -40,6 +41,7 @@ ABLATIONS = [  # problem, fix, changed setting, baseline
     ('3 gradient conflict', 'PCGrad', FAIR|dict(gradient='pcgrad'), FAIR),
     ('4 co-adaptation', 'path dropout', dict(sampler='path_dropout', epochs=5), UNIFORM),
     ('4 co-adaptation', 'a head for each network', UNIFORM|dict(head='node'), UNIFORM),
+    ('5 under-training', '200 mini-batches alone', UNIFORM|dict(statistics='fine-tuned-200'), UNIFORM),
     ('6 distillation', 'in place, nested', NESTED|dict(loss='in_place'), NESTED),
     ('6 distillation', 'in place, sandwich', SANDWICH|dict(loss='in_place'), SANDWICH),
     ('6 distillation', 'from the largest network', UNIFORM|dict(loss='teacher'), UNIFORM),
@@ -47,23 +49,27 @@ ABLATIONS = [  # problem, fix, changed setting, baseline
     ('7 optimizer state', 'a momentum for each network', UNIFORM|dict(state='separate'), UNIFORM),
     ('8 capacity', 'three few-shot supernets', dict(sampler='few_shot', epochs=4), UNIFORM)]
 
+# %% ../nbs/06_discussion.ipynb #59e8ca03
 FEW_IMAGES = 1000
-FEW_EPOCHS = dict(uniform=120, nested=98, fair=52, sandwich=57, exhaustive=40, deep=104, path_dropout=52, progressive=98, few_shot=40)  # the same FLOPs on so many images
+FEW_EPOCHS = dict(uniform=120, nested=98, fair=52, sandwich=57, exhaustive=40, deep=104, path_dropout=52, progressive=98, few_shot=40)
 
-def with_few(setting:dict)->dict:
-    "The setting's counterpart on `FEW_IMAGES` training images."
+def with_few(
+    setting:dict # Of a training on all images
+)->dict:
+    "Its counterpart on `FEW_IMAGES` training images."
     return setting|dict(epochs=FEW_EPOCHS[setting['sampler']])
 
 # %% ../nbs/06_discussion.ipynb #2f87188e
 def _of_data(results, arm, want):
-    "Rows of `runs` of one arm; columns in `want` as there, by default MNIST, all images, widths 16,32, the usual weight decay"
+    "Rows of `runs` of one arm; columns in `want` as there, by default MNIST, all images, widths 16,32, the usual hyper-parameters"
     runs = results.read('runs').query('arm==@arm')
-    for k,v in (dict(dataset='MNIST', n_train=None, widths='16,32', weight_decay=Recipe.weight_decay)|want).items(): runs = runs[runs[k].isna() if v is None else runs[k]==v]
+    for k,v in (asdict(Recipe())|dict(dataset='MNIST', n_train=None, widths='16,32')|want).items(): runs = runs[runs[k].isna() if v is None else runs[k]==v]
     return runs
 
 def _supernets(results, setting, **data):
     "Rows of `runs` with exactly these fixes"
-    runs = _of_data(results, 'supernet', dict.fromkeys(FIXES)|data|{k: v for k,v in setting.items() if k!='sampler'})
+    want = dict.fromkeys(FIXES)|dict(max_depths='3,3')|data|{k: v for k,v in setting.items() if k not in ('sampler', 'statistics')}
+    runs = _of_data(results, 'supernet', want)
     return runs[runs.sampler.str.fullmatch(setting['sampler']+r'(_\d)?')]  # few-shot supernets are numbered
 
 def _accuracy(results, runs, bn, split='test'):
@@ -71,14 +77,18 @@ def _accuracy(results, runs, bn, split='test'):
     scores = results.read('scores').query('bn==@bn and split==@split').merge(runs[['run', 'seed']], on='run')
     return scores.assign(accuracy=100*scores.n_correct/scores.n_total).pivot(index='seed', columns='arch', values='accuracy').dropna()
 
+# %% ../nbs/06_discussion.ipynb #70f65d54
 def of_setting(
     results:Results, # Where the runs are
-    setting:dict, # sampler, epochs and fixes that are not default
-    **data # Which data and widths; default: MNIST, all images, 16,32
-)->pd.DataFrame: # One row per seed: `net_updates`, `train_flops`, and test accuracy of each network in %
-    "Inherited accuracy, with statistics per node, of one kind of supernet."
-    runs = _supernets(results, setting, **data)
-    return runs.groupby('seed')[['net_updates', 'train_flops']].sum().join(_accuracy(results, runs, 'node'), how='inner')
+    setting:dict, # sampler, epochs, and what is not default: fixes, and `statistics`
+    split:str='test', # Or 'valid'
+    **data # Which data, widths and hyper-parameters; default: MNIST, all images, 16,32
+)->pd.DataFrame: # One row per seed: `net_updates`, `train_flops`, and accuracy of each network in %
+    "Inherited accuracy of one kind of supernet."
+    runs,stats = _supernets(results, setting, **data),setting.get('statistics', 'node')
+    acc,cost = _accuracy(results, runs, stats, split),runs.groupby('seed')[['net_updates', 'train_flops']].sum()
+    if stats.startswith('fine-tuned-'): cost *= 1 + acc.shape[1]*int(stats.split('-')[2])/runs.steps.iloc[0]
+    return cost.join(acc, how='inner')
 
 def accuracies(df:pd.DataFrame)->pd.DataFrame:
     "The accuracies of `of_setting` or `from_scratch` alone: a row per seed, a column per network."
@@ -99,7 +109,7 @@ def effect(
 
 def verdict(e:dict)->str:
     "What the interval allows to say."
-    if not e['n']>1: return 'one seed'
+    if e['n']<3: return 'too few seeds'
     return 'helps' if e['lo']>0 else 'hurts' if e['hi']<0 else 'no effect shown'
 
 # %% ../nbs/06_discussion.ipynb #bca079bf
@@ -112,33 +122,46 @@ def from_scratch(
     runs = _of_data(results, 'scratch', data).query('epochs==@epochs')
     return runs.groupby('seed')[['train_flops']].sum().join(_accuracy(results, runs, 'own'), how='inner')
 
+def gap(
+    results:Results, # Where the runs are
+    setting:dict, # Of a supernet
+    epochs:int=4, # Of each network from scratch
+    **data # See `of_setting`
+)->pd.DataFrame: # One row per seed, one column per network
+    "Inherited minus from-scratch test accuracy in points."
+    return (accuracies(of_setting(results, setting, **data))-accuracies(from_scratch(results, epochs, **data))).dropna()
+
 # %% ../nbs/06_discussion.ipynb #8e43d756
 def ablations(
     results:Results, # Where the runs are
-    few:bool=False # On `FEW_IMAGES` training images, else on all
+    few:bool=False, # On `FEW_IMAGES` training images, else on all
+    split:str='test' # Or 'valid'
 )->pd.DataFrame: # One row per entry of `ABLATIONS` that has been run
     "Every fix against its baseline."
-    n = FEW_IMAGES if few else None
-    truth,rows = accuracies(from_scratch(results, 40 if few else 4, n_train=n)).mean(),[]
+    n,rows = FEW_IMAGES if few else None,[]
+    truth = accuracies(from_scratch(results, 40 if few else 4, n_train=n)).mean()
     for problem,fix,*settings in ABLATIONS:
-        v,b = (of_setting(results, with_few(s) if few else s, n_train=n) for s in settings)
+        v,b = (of_setting(results, with_few(s) if few else s, split, n_train=n) for s in settings)
         if len(v.index.intersection(b.index)): rows.append(dict(problem=problem, fix=fix)|effect(v, b, truth))
     return pd.DataFrame(rows)
 
 def verdicts(results:Results)->pd.DataFrame: # Text
-    "The table of the chapter: problem, fix, effects with intervals on both data, n, extremes by network, cost, ranking, verdicts."
+    "The table of the chapter: problem, fix, effects with intervals on both data, n, verdicts, extremes by network, cost, ranking."
     tables,rows = [{r['fix']: r for r in ablations(results, few).to_dict('records')} for few in (False, True)],[]
-    for problem,fix,*_ in ABLATIONS:
+    for problem,fix,_,base in ABLATIONS:
         cell = lambda f, ts=tables: '; '.join(f(t[fix]) if fix in t else 'not run' for t in ts)
-        rows.append({'problem': problem, 'fix': fix, 'MNIST': cell(show, tables[:1]), f'{FEW_IMAGES:,} images': cell(show, tables[1:]), 'n': cell(lambda r: f"{r['n']:.0f}"), 'verdict': cell(verdict),
-            'networks': cell(lambda r: f"{r['least']:+.2f} to {r['most']:+.2f}", tables[:1]), 'FLOPs': cell(lambda r: f"{r['flops']:.2f}"), 'tau': cell(lambda r: f"{r['tau_change']['mean']:+.2f}")})
+        rows.append({'problem': problem, 'fix': fix, 'MNIST': cell(show, tables[:1]), f'{FEW_IMAGES:,} images': cell(show, tables[1:]), 'n': cell(lambda r: f"{r['n']:.0f}"),
+            'verdict': cell(verdict), 'FLOPs': cell(lambda r: f"{r['flops']:.2f}", tables[:1]), 'networks': cell(lambda r: f"{r['least']:+.2f} to {r['most']:+.2f}", tables[:1]),
+            'tau': cell(lambda r: f"{r['tau_change']['mean']:+.2f}"), 'against': ', '.join(v for k,v in base.items() if k!='epochs')})
     return pd.DataFrame(rows)
 
 # %% ../nbs/06_discussion.ipynb #0b003656
-def show_problem(results:Results, problem:str)->str: # Markdown
-    "The rows of `verdicts` for one problem, given by its number."
-    t = verdicts(results)
-    return _markdown(t[t.problem.str.startswith(problem+' ')].drop(columns='problem'))
+def show_problem(
+    table:pd.DataFrame, # Of `verdicts`
+    problem:str # Its number
+)->str: # Markdown
+    "The rows of one problem."
+    return _markdown(table[table.problem.str.startswith(problem+' ')].drop(columns='problem'))
 
 # %% ../nbs/06_discussion.ipynb #22b08304
 def parts(
@@ -163,18 +186,15 @@ def with_own(
             layer.bn.node_mean[:] = layer.bn.running_mean; layer.bn.node_var[:] = layer.bn.running_var
     return net
 
-def bn_probe(net:SuperNet, split:Split, rt:Runtime)->list[dict]:
-    "Correct predictions with own statistics in some layers, and how far each node's statistics are from the shared ones."
+def bn_probe(
+    net:SuperNet, # With statistics per node
+    split:Split, # Images to score on
+    rt:Runtime # Where it runs
+)->list[dict]: # Rows of `probes`
+    "Correct predictions with own statistics in some layers."
     layers = [k for k,l in parts(net).items() if isinstance(getattr(l, 'bn', None), NodeBatchNorm)]
     kinds = dict(none=[], all=layers) | {f'only {l}': [l] for l in layers} | {f'all but {l}': [k for k in layers if k!=l] for l in layers}
-    rows = [dict(probe='own statistics', where=k, arch=show_arch(a), value=n) for k,own in kinds.items() for a,n in evaluate_all(with_own(net, own), split, rt).items()]
-    for l in layers:
-        bn = parts(net)[l].bn
-        shift = ((bn.node_mean-bn.running_mean).abs()/(bn.running_var+bn.eps).sqrt()).mean(1)
-        scale = ((bn.node_var+bn.eps)/(bn.running_var+bn.eps)).log2().abs().mean(1)/2
-        for i,(m,s) in enumerate(zip(shift.tolist(), scale.tolist()), 1):
-            rows += [dict(probe='shift', where=l, arch=str(i), value=m), dict(probe='scale', where=l, arch=str(i), value=s)]
-    return rows
+    return [dict(probe='own statistics', where=k, arch=show_arch(a), value=n) for k,own in kinds.items() for a,n in evaluate_all(with_own(net, own), split, rt).items()]
 
 # %% ../nbs/06_discussion.ipynb #9655b01a
 def probes(
@@ -186,25 +206,45 @@ def probes(
     runs,rows = _supernets(results, dict(sampler='uniform', epochs=epochs)),results.read('probes')
     return rows[rows.probe==probe].merge(runs[['run', 'seed']], on='run')
 
+def own_statistics(results:Results)->pd.DataFrame: # Of `probes`; `value` in %
+    "Validation accuracy by layers with statistics of their own."
+    p,scores = probes(results, 'own statistics'),results.read('scores')
+    return p.assign(value=100*p.value/scores[scores.run.isin(p.run)&(scores.split=='valid')].n_total.max())
+
 def over_seeds(df:pd.DataFrame, by:list[str])->pd.DataFrame: # `interval` by `by`
     "Mean within a seed, then interval over seeds."
     return df.groupby([*by, 'seed']).value.mean().groupby(by).apply(interval).unstack()
 
+# %% ../nbs/06_discussion.ipynb #1fb6fc56
+def node_mismatch(
+    net:SuperNet # With statistics per node
+)->pd.DataFrame: # One row per layer of stage 2 and depth of block 1
+    "`shift`: mean distance of a node's means from the shared ones, in its own standard deviations; `scale`: mean log2 of its own over the shared standard deviation."
+    rows = []
+    for layer,m in parts(net).items():
+        if not isinstance(bn := getattr(m, 'bn', None), NodeBatchNorm): continue
+        own = (bn.node_var+bn.eps).sqrt()
+        shift,scale = ((bn.node_mean-bn.running_mean).abs()/own).mean(1),(own/(bn.running_var+bn.eps).sqrt()).log2().mean(1)
+        rows += [dict(layer=layer, depth=i, shift=d, scale=s) for i,(d,s) in enumerate(zip(shift.tolist(), scale.tolist()), 1)]
+    return pd.DataFrame(rows)
+
 # %% ../nbs/06_discussion.ipynb #679bf713
-def plot_where(results:Results)->plt.Figure:
+def plot_where(
+    results:Results, # With `probes.csv`
+    mismatch:pd.DataFrame # Of `node_mismatch`, of several supernets
+)->plt.Figure:
     "Where the mismatch sits, how it grows, and how far each node's statistics are from the shared ones."
     fig,(a,b,c) = plt.subplots(1, 3, figsize=(10,3.4), layout='constrained')
-    p = probes(results, 'own statistics').assign(value=lambda d: 100*d.value/5000)
+    p = own_statistics(results)
     last = over_seeds(p[p.epoch==p.epoch.max()], ['where']).sort_values('mean')
     a.barh(last.index, last['mean'], xerr=(last['mean']-last.lo, last.hi-last['mean']), color='0.85', edgecolor='k', error_kw=dict(lw=1, capsize=2))
     a.set(xlabel='mean validation accuracy (%)', xlim=(0,110)); a.tick_params(axis='y', labelsize=9)
     d = p[p['where'].isin(['none', 'all'])].assign(first=p.arch.str[0]).groupby(['first', 'epoch', 'where']).value.mean().unstack()
     for (first,ls) in zip('123', ('-', '--', ':')): b.plot(d.loc[first].index, d.loc[first, 'all']-d.loc[first, 'none'], ls=ls, marker='o', ms=4, color='k', label=f'block 1 of depth {first}')
     b.set(xlabel='epoch', xticks=sorted(p.epoch.unique()), ylabel='own minus shared (points)'); b.legend(fontsize=8); b.grid(alpha=.3)
-    s = probes(results, 'shift')
-    m = s[s.epoch==s.epoch.max()].groupby(['where', 'arch']).value.mean().unstack()
-    for (first,h) in zip('123', ('//', '..', '')): c.barh([i+(int(first)-2)*.25 for i in range(len(m))], m[first], height=.25, color='0.85', edgecolor='k', hatch=h, label=f'depth {first}')
-    c.set(yticks=range(len(m)), yticklabels=m.index, xlabel='distance of means (standard deviations)'); c.legend(fontsize=8); c.tick_params(axis='y', labelsize=9); c.invert_yaxis()
+    m = mismatch.groupby(['layer', 'depth'], sort=False).scale.mean().unstack()
+    for (first,h) in zip((1,2,3), ('//', '..', '')): c.barh([i+(first-2)*.25 for i in range(len(m))], m[first], height=.25, color='0.85', edgecolor='k', hatch=h, label=f'depth {first}')
+    c.axvline(0, color='k', lw=.8); c.set(yticks=range(len(m)), yticklabels=m.index, xlabel='log2 of own over shared standard deviation'); c.legend(fontsize=8); c.tick_params(axis='y', labelsize=9); c.invert_yaxis()
     return fig
 
 # %% ../nbs/06_discussion.ipynb #b711d5ee
@@ -224,7 +264,11 @@ def path_gradients(
     return out
 
 # %% ../nbs/06_discussion.ipynb #b4eab318
-def gradient_probe(net:SuperNet, split:Split, batches:int=8, batch_size:int=128)->list[dict]:
+def gradient_probe(
+    net:SuperNet, # Its buffers stay as they are
+    split:Split, # The first `batches` batches of it
+    batches:int=8, batch_size:int=128 # How many, of how many images
+)->list[dict]: # Rows of `probes`
     "Cosine of each pair's gradients by layer, and the variance of the exact gradient's estimates."
     cos,grads = {},[]
     for x,y in zip(split.x[:batches*batch_size].split(batch_size), split.y.split(batch_size)):
@@ -235,7 +279,7 @@ def gradient_probe(net:SuperNet, split:Split, batches:int=8, batch_size:int=128)
         grads.append(torch.stack([torch.cat([g[a].get(k, torch.zeros(n, device=x.device)) for k,n in whole.items()]) for a in net.space]))
     G = torch.stack(grads)  # (batches, architectures, parameters)
     sq = lambda t: t.square().sum(-1).mean().item()
-    rows = [dict(probe='variance', where=w, value=v) for w,v in (('path', sq(G-G.mean(1, keepdim=True))), ('batch', sq(G.mean(1)-G.mean((0,1)))*batches/(batches-1)), ('signal', sq(G.mean((0,1)))))]
+    rows = [dict(probe='variance', where=w, value=v) for w,v in (('path', sq(G-G.mean(1, keepdim=True))), ('batch', sq(G.mean(1)-G.mean((0,1)))*batches/(batches-1)))]
     return rows + [dict(probe='cosine', where=k, arch=show_arch(a), other=show_arch(b), value=sum(v)/len(v)) for (k,a,b),v in cos.items()]
 
 # %% ../nbs/06_discussion.ipynb #b275c55b
@@ -309,20 +353,16 @@ def fine_tuned(
     return rows
 
 # %% ../nbs/06_discussion.ipynb #d03b12d7
-def fine_tuning(results:Results)->pd.DataFrame: # By mini-batches: `interval` of the mean gap, tau, and cost of nine networks in trainings of the supernet
+def fine_tuning(results:Results)->pd.DataFrame: # By mini-batches: `interval` of the mean gap, change against none, tau, cost of all networks in trainings of the supernet
     "Gap to the networks from scratch, and order, after training on alone."
-    runs = results.read('runs')
-    scores,own = results.read('scores').query("split=='test'"),accuracies(from_scratch(results))
-    tuned = scores[scores.bn.str.startswith('fine-tuned-')]
-    scores = pd.concat([tuned.assign(n=tuned.bn.str.split('-').str[-1].astype(int)), scores[(scores.bn=='node')&scores.run.isin(tuned.run)].assign(n=0)])
-    scores = scores.merge(runs[['run', 'seed', 'steps']], on='run').assign(accuracy=lambda d: 100*d.n_correct/d.n_total)
-    rows = {}
-    for n,d in scores.groupby('n'):
-        acc = d.pivot(index='seed', columns='arch', values='accuracy')
-        tau = [kendalltau(r, own.mean()[acc.columns]).statistic for _,r in acc.iterrows()]
-        rows[n] = interval((acc-own).dropna().mean(axis=1)) | dict(tau=sum(tau)/len(tau), cost=acc.shape[1]*n/d.steps.iloc[0])
+    before,own,rows = of_setting(results, UNIFORM),accuracies(from_scratch(results)),{}
+    for n in (0, *FINE_TUNE):
+        d = of_setting(results, UNIFORM|dict(statistics=f'fine-tuned-{n}')) if n else before[before.index.isin(of_setting(results, UNIFORM|dict(statistics='fine-tuned-5')).index)]
+        e = effect(d, before, own.mean())
+        rows[n] = interval((accuracies(d)-own).dropna().mean(axis=1)) | dict(change=show(e) if n else '', tau=e['tau'], tau_change=show(e['tau_change']) if n else '', cost=e['flops']-1)
     return pd.DataFrame(rows).T.rename_axis('mini-batches')
 
+# %% ../nbs/06_discussion.ipynb #044ccee9
 def plot_fine_tuning(results:Results)->plt.Figure:
     "Mean gap and tau against the number of mini-batches; bars are 95 % intervals over seeds."
     t = fine_tuning(results)
@@ -334,21 +374,18 @@ def plot_fine_tuning(results:Results)->plt.Figure:
     return fig
 
 # %% ../nbs/06_discussion.ipynb #ace930d0
-def capacity(results:Results, widths=('8,16', '16,32', '32,64'), n_train:int=FEW_IMAGES, epochs=(120, 40))->pd.DataFrame: # `interval` of the mean gap, by widths
-    "Mean gap between inherited and from-scratch networks at several widths."
-    rows = {}
-    for w in widths:
-        v = accuracies(of_setting(results, dict(sampler='uniform', epochs=epochs[0]), n_train=n_train, widths=w))
-        s = accuracies(from_scratch(results, epochs[1], n_train=n_train, widths=w))
-        d = (v-s).dropna()
-        if len(d): rows[w] = interval(d.mean(axis=1)) | dict(inherited=v.loc[d.index].mean(axis=1).mean(), scratch=s.loc[d.index].mean(axis=1).mean())
-    return pd.DataFrame(rows).T
+def capacity(
+    results:Results, # The runs
+    widths=('8,16', '16,32', '32,64') # Channels of each stage
+)->pd.DataFrame: # Rows of `against_scratch`, by widths
+    "Gap on `FEW_IMAGES` images at several widths, at a third of the FLOPs."
+    return pd.concat([against_scratch(results, [with_few(UNIFORM)], 40, n_train=FEW_IMAGES, widths=w).assign(widths=w) for w in widths]).set_index('widths')
 
 # %% ../nbs/06_discussion.ipynb #880434a6
 def under_budget(
     results:Results, # The runs
     setting:dict=UNIFORM # Which supernets
-)->pd.DataFrame: # One row per budget: regret in points by three ways to choose, mean over seeds
+)->pd.DataFrame: # One row per budget: regret in points by three ways to choose, with its `interval` over seeds
     "From-scratch accuracy lost by choosing the best network within a MAC budget by validation in the supernet, by parameters, or at random."
     truth = accuracies(from_scratch(results)).mean()
     s = results.read('scores').query("bn=='node' and split=='valid'").merge(_supernets(results, setting)[['run', 'seed']], on='run')
@@ -356,8 +393,8 @@ def under_budget(
     for budget in sorted(s.macs.unique()):
         fits = s[s.macs<=budget]
         best = truth[fits.arch.unique()].max()
-        by = lambda key: (best-truth[fits.sort_values(key).groupby('seed').arch.last()]).mean()
-        rows[f'{budget/1e6:.1f} M'] = {'networks': fits.arch.nunique(), 'by the supernet': by('n_correct'), 'by parameters': by('parameters'), 'at random': (best-truth[fits.arch.unique()]).mean()}
+        by = lambda key: best-truth[fits.sort_values([key, 'macs'], ascending=[True, False]).groupby('seed').arch.last()]  # of equals the cheapest
+        rows[f'{budget/1e6:.1f} M'] = {'networks': fits.arch.nunique(), 'by the supernet': show(interval(by('n_correct')), 3), 'by parameters': round(by('parameters').mean(), 3), 'at random': round((best-truth[fits.arch.unique()]).mean(), 3)}
     return pd.DataFrame(rows).T
 
 # %% ../nbs/06_discussion.ipynb #fa122acc
@@ -369,24 +406,24 @@ def ensemble_probe(net:SuperNet, split:Split, where:str, rt:Runtime)->list[dict]
             n += (torch.stack([o.softmax(1) for o in net.forward_all(x).values()]).mean(0).argmax(1)==y).sum().item()
     return [dict(probe='ensemble', where=where, value=n)]
 
+# %% ../nbs/06_discussion.ipynb #8f3e03ae
+RECIPE = NESTED  # with statistics per node, as everywhere; three times the epochs for the FLOPs of nine networks from scratch
+
 # %% ../nbs/06_discussion.ipynb #75133d56
 def against_scratch(
     results:Results, # The runs
     settings:list[dict], # See `of_setting`
     epochs:int=4, # Of each network from scratch
     **data # See `of_setting`
-)->pd.DataFrame: # `interval` of the mean gap, the extremes by network, and FLOPs relative to all networks from scratch
-    "Inherited minus from-scratch accuracy of several settings, paired by seed."
+)->pd.DataFrame: # Mean accuracies, `interval` of the mean gap, the extremes by network, and FLOPs relative to all networks from scratch
+    "Inherited against from-scratch accuracy of several settings, paired by seed."
     own,rows = from_scratch(results, epochs, **data),[]
     for s in settings:
-        d = of_setting(results, s, **data)
-        if not len(g := (accuracies(d)-accuracies(own)).dropna()): continue
-        each,cost = g.mean(),d.loc[g.index].train_flops.mean()/own.loc[g.index].train_flops.mean()
-        rows.append(dict(training=', '.join(map(str, s.values())), scratch=epochs) | interval(g.mean(axis=1)) | dict(worst=f'{each.idxmin()}: {each.min():+.2f}', best=f'{each.idxmax()}: {each.max():+.2f}', FLOPs=cost))
+        if not len(g := gap(results, s, epochs, **data)): continue
+        d,o,each = of_setting(results, s, **data).loc[g.index],own.loc[g.index],g.mean()
+        rows.append(dict(training=f"{s['sampler']}, {s['epochs']} epochs", against=f'{epochs} epochs', inherited=accuracies(d).mean(axis=None), scratch=accuracies(o).mean(axis=None))
+            | interval(g.mean(axis=1)) | dict(worst=f'{each.idxmin()}: {each.min():+.2f}', best=f'{each.idxmax()}: {each.max():+.2f}', FLOPs=d.train_flops.mean()/o.train_flops.mean()))
     return pd.DataFrame(rows)
-
-# %% ../nbs/06_discussion.ipynb #8f3e03ae
-RECIPE = NESTED  # with statistics per node, as everywhere; three times the epochs for the FLOPs of nine networks from scratch
 
 # %% ../nbs/06_discussion.ipynb #e9b63f06
 def plot_recipe(results:Results)->plt.Figure:
@@ -395,8 +432,9 @@ def plot_recipe(results:Results)->plt.Figure:
     fig,axs = plt.subplots(1, 3, figsize=(10,2.9), layout='constrained')
     for ax,(title,(epochs,data)) in zip(axs, panels.items()):
         runs = _of_data(results, 'supernet', dict.fromkeys(FIXES)|data)
-        for sampler,color,marker in (('uniform', '#0072b2', 'o'), ('nested', '#d55e00', 's')):
-            t = against_scratch(results, [dict(sampler=sampler, epochs=e) for e in sorted(runs[runs.sampler==sampler].epochs.unique())], epochs, **data)
+        for sampler,color,marker in (('uniform', '#0072b2', 'o'), (RECIPE['sampler'], '#d55e00', 's')):
+            lengths = sorted(runs[runs.sampler==sampler].epochs.unique())
+            t = against_scratch(results, [dict(sampler=sampler, epochs=e) for e in lengths], epochs, **data)
             if len(t): ax.errorbar(t.FLOPs, t['mean'], yerr=(t['mean']-t.lo, t.hi-t['mean']), marker=marker, ms=5, lw=1, capsize=2, color=color, label=sampler)
         ax.axhline(0, color='k', lw=.8); ax.axhspan(-.03, .03, color='0.85', zorder=0); ax.grid(alpha=.3)
         ax.set(title=title, xscale='log', xlabel='share of the FLOPs from scratch', xticks=[1/9, 1/3, 1], xticklabels=['1/9', '1/3', '1']); ax.minorticks_off()
@@ -404,22 +442,22 @@ def plot_recipe(results:Results)->plt.Figure:
     return fig
 
 # %% ../nbs/06_discussion.ipynb #b1e49359
-AT = (1, 3, 6, 12)  # epochs after which the inside is looked at
+AT = (1, 3, 6)  # epochs after which the inside is looked at, beside the last
 
 def probe(
     c:Config, # A supernet's
     data:Data, # On the device of `rt`
     rt:Runtime # Where it runs
-)->dict[str, list[dict]]: # Rows by table
+)->tuple[SuperNet, dict[str, list[dict]]]: # The trained supernet, and rows by table
     "Train a supernet and ask it everything."
     net,rows = build(c, data),[]
     def ask(epoch, net):
-        if epoch not in AT: return
+        if epoch not in (*AT, c.epochs): return
         found = bn_probe(net, data.valid, rt)+gradient_probe(net, data.train)+exit_probe(dict.fromkeys('123', net), data.valid.x[:1000], 'exits')
         if epoch==c.epochs: found += ensemble_probe(net, data.valid, 'valid', rt)+ensemble_probe(net, data.test, 'test', rt)
         rows.extend(r|dict(run=c.run, epoch=epoch) for r in found)
     train(net, data.train, c.epochs, make_sampler(c.sampler, c.max_depths, derive_seed(c.seed, 'sampler')), c.recipe, c.seed, rt, ask, lambda: None)
-    return dict(probes=rows, scores=fine_tuned(c.run, c, net, data, rt))
+    return net,dict(probes=rows, scores=fine_tuned(c.run, c, net, data, rt))
 
 # %% ../nbs/06_discussion.ipynb #0e6eaa0f
 @command
@@ -439,7 +477,10 @@ def supernet_probe(
     results,done = Results(out),set(results.read('probes').run)
     for c in configs:
         if c.run in done: continue
-        rows = probe(c, data, rt)
+        net,rows = probe(c, data, rt)
+        saved = results.read('scores').query("run==@c.run and bn=='node' and split=='valid'").set_index('arch').n_correct.to_dict()
+        if {show_arch(a): k for a,k in evaluate_all(net, data.valid, rt).items()}!=saved:
+            raise BadInput(f'seed {c.seed} does not train to its saved scores here: use the device, precision and threads that runs.csv names for run {c.run}')
         few = {str(i): results.folder/'weights'/f'{replace(c, epochs=4, sampler=f"few_shot_{i}").run}.safetensors' for i in (1,2,3)}
         if all(f.exists() for f in few.values()):
             rows['probes'] += [r|dict(run=c.run, epoch=c.epochs) for r in exit_probe({d: load_net(f)[0] for d,f in few.items()}, data.valid.x[:1000], 'exits few-shot')]
