@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['UNIFORM', 'NESTED', 'FAIR', 'SANDWICH', 'ABLATIONS', 'FEW_IMAGES', 'FEW_EPOCHS', 'FINE_TUNE', 'RECIPE', 'AT',
-           'with_few', 'of_setting', 'accuracies', 'effect', 'verdict', 'from_scratch', 'gap', 'ablations', 'verdicts',
-           'show_problem', 'parts', 'with_own', 'bn_probe', 'probes', 'own_statistics', 'over_seeds', 'node_mismatch',
-           'plot_where', 'path_gradients', 'gradient_probe', 'cosines', 'plot_cosines', 'exits', 'cka',
-           'channel_correlation', 'exit_probe', 'fine_tuned', 'fine_tuning', 'plot_fine_tuning', 'capacity',
-           'under_budget', 'ensemble_probe', 'against_scratch', 'plot_recipe', 'probe', 'supernet_probe']
+           'with_few', 'of_setting', 'accuracies', 'effect', 'verdict', 'from_scratch', 'gap', 'against_scratch',
+           'ablations', 'verdicts', 'show_problem', 'parts', 'with_own', 'bn_probe', 'probes', 'own_statistics',
+           'over_seeds', 'node_mismatch', 'plot_where', 'path_gradients', 'gradient_probe', 'cosines', 'plot_cosines',
+           'exits', 'cka', 'channel_correlation', 'exit_probe', 'fine_tuned', 'fine_tuning', 'plot_fine_tuning',
+           'capacity', 'under_budget', 'ensemble_probe', 'plot_recipe', 'probe', 'supernet_probe']
 
 # %% ../nbs/06_discussion.ipynb #4aae742e
 from copy import deepcopy
@@ -131,6 +131,22 @@ def gap(
     "Inherited minus from-scratch test accuracy in points."
     return (accuracies(of_setting(results, setting, **data))-accuracies(from_scratch(results, epochs, **data))).dropna()
 
+# %% ../nbs/06_discussion.ipynb #75133d56
+def against_scratch(
+    results:Results, # The runs
+    settings:list[dict], # See `of_setting`
+    epochs:int=4, # Of each network from scratch
+    **data # See `of_setting`
+)->pd.DataFrame: # Mean accuracies, `interval` of the mean gap, the extremes by network, and FLOPs relative to all networks from scratch
+    "Inherited against from-scratch accuracy of several settings, paired by seed."
+    own,rows = from_scratch(results, epochs, **data),[]
+    for s in settings:
+        if not len(g := gap(results, s, epochs, **data)): continue
+        d,o,each = of_setting(results, s, **data).loc[g.index],own.loc[g.index],g.mean()
+        rows.append(dict(training=f"{s['sampler']}, {s['epochs']} epochs", against=f'{epochs} epochs', inherited=accuracies(d).mean(axis=None), scratch=accuracies(o).mean(axis=None))
+            | interval(g.mean(axis=1)) | dict(worst=f'{each.idxmin()}: {each.min():+.2f}', best=f'{each.idxmax()}: {each.max():+.2f}', FLOPs=d.train_flops.mean()/o.train_flops.mean()))
+    return pd.DataFrame(rows)
+
 # %% ../nbs/06_discussion.ipynb #8e43d756
 def ablations(
     results:Results, # Where the runs are
@@ -145,9 +161,12 @@ def ablations(
         if len(v.index.intersection(b.index)): rows.append(dict(problem=problem, fix=fix)|effect(v, b, truth))
     return pd.DataFrame(rows)
 
-def verdicts(results:Results)->pd.DataFrame: # Text
+def verdicts(
+    every:pd.DataFrame, # `ablations` on all images
+    few:pd.DataFrame # On few
+)->pd.DataFrame: # Text
     "The table of the chapter: problem, fix, effects with intervals on both data, n, verdicts, extremes by network, cost, ranking."
-    tables,rows = [{r['fix']: r for r in ablations(results, few).to_dict('records')} for few in (False, True)],[]
+    tables,rows = [{r['fix']: r for r in t.to_dict('records')} for t in (every, few)],[]
     for problem,fix,_,base in ABLATIONS:
         cell = lambda f, ts=tables: '; '.join(f(t[fix]) if fix in t else 'not run' for t in ts)
         rows.append({'problem': problem, 'fix': fix, 'MNIST': cell(show, tables[:1]), f'{FEW_IMAGES:,} images': cell(show, tables[1:]), 'n': cell(lambda r: f"{r['n']:.0f}"),
@@ -408,22 +427,6 @@ def ensemble_probe(net:SuperNet, split:Split, where:str, rt:Runtime)->list[dict]
 
 # %% ../nbs/06_discussion.ipynb #8f3e03ae
 RECIPE = NESTED  # with statistics per node, as everywhere; three times the epochs for the FLOPs of nine networks from scratch
-
-# %% ../nbs/06_discussion.ipynb #75133d56
-def against_scratch(
-    results:Results, # The runs
-    settings:list[dict], # See `of_setting`
-    epochs:int=4, # Of each network from scratch
-    **data # See `of_setting`
-)->pd.DataFrame: # Mean accuracies, `interval` of the mean gap, the extremes by network, and FLOPs relative to all networks from scratch
-    "Inherited against from-scratch accuracy of several settings, paired by seed."
-    own,rows = from_scratch(results, epochs, **data),[]
-    for s in settings:
-        if not len(g := gap(results, s, epochs, **data)): continue
-        d,o,each = of_setting(results, s, **data).loc[g.index],own.loc[g.index],g.mean()
-        rows.append(dict(training=f"{s['sampler']}, {s['epochs']} epochs", against=f'{epochs} epochs', inherited=accuracies(d).mean(axis=None), scratch=accuracies(o).mean(axis=None))
-            | interval(g.mean(axis=1)) | dict(worst=f'{each.idxmin()}: {each.min():+.2f}', best=f'{each.idxmax()}: {each.max():+.2f}', FLOPs=d.train_flops.mean()/o.train_flops.mean()))
-    return pd.DataFrame(rows)
 
 # %% ../nbs/06_discussion.ipynb #e9b63f06
 def plot_recipe(results:Results)->plt.Figure:
