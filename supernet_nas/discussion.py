@@ -168,9 +168,9 @@ def verdicts(
     "The table of the chapter: problem, fix, effects with intervals on both data, n, verdicts, extremes by network, cost, ranking."
     tables,rows = [{r['fix']: r for r in t.to_dict('records')} for t in (every, few)],[]
     for problem,fix,_,base in ABLATIONS:
-        cell = lambda f, ts=tables: '; '.join(f(t[fix]) if fix in t else 'not run' for t in ts)
-        rows.append({'problem': problem, 'fix': fix, 'MNIST': cell(show, tables[:1]), f'{FEW_IMAGES:,} images': cell(show, tables[1:]), 'n': cell(lambda r: f"{r['n']:.0f}"),
-            'verdict': cell(verdict), 'FLOPs': cell(lambda r: f"{r['flops']:.2f}", tables[:1]), 'networks': cell(lambda r: f"{r['least']:+.2f} to {r['most']:+.2f}", tables[:1]),
+        cell = lambda f, ts=tables, missing='': '; '.join(f(t[fix]) if fix in t else missing for t in ts).strip('; ')
+        rows.append({'problem': problem, 'fix': fix, 'MNIST': cell(show, tables[:1]), f'{FEW_IMAGES:,} images': cell(show, tables[1:]), 'n': cell(lambda r: f"{r['n']:.0f}", missing='0'),
+            'verdict': cell(verdict, missing='not run'), 'FLOPs': cell(lambda r: f"{r['flops']:.2f}", tables[:1]), 'networks': cell(lambda r: f"{r['least']:+.2f} to {r['most']:+.2f}", tables[:1]),
             'tau': cell(lambda r: f"{r['tau_change']['mean']:+.2f}"), 'against': ', '.join(v for k,v in base.items() if k!='epochs')})
     return pd.DataFrame(rows)
 
@@ -263,7 +263,7 @@ def plot_where(
     b.set(xlabel='epoch', xticks=sorted(p.epoch.unique()), ylabel='own minus shared (points)'); b.legend(fontsize=8); b.grid(alpha=.3)
     m = mismatch.groupby(['layer', 'depth'], sort=False).scale.mean().unstack()
     for (first,h) in zip((1,2,3), ('//', '..', '')): c.barh([i+(first-2)*.25 for i in range(len(m))], m[first], height=.25, color='0.85', edgecolor='k', hatch=h, label=f'depth {first}')
-    c.axvline(0, color='k', lw=.8); c.set(yticks=range(len(m)), yticklabels=m.index, xlabel='log2 of own over shared standard deviation'); c.legend(fontsize=8); c.tick_params(axis='y', labelsize=9); c.invert_yaxis()
+    c.axvline(0, color='k', lw=.8); c.set(yticks=range(len(m)), yticklabels=m.index, xlabel='log2 (own / shared standard dev.)'); c.legend(fontsize=8); c.tick_params(axis='y', labelsize=9); c.invert_yaxis()
     return fig
 
 # %% ../nbs/06_discussion.ipynb #b711d5ee
