@@ -202,15 +202,18 @@ def parts(
     return out | {'head': net.head}
 
 # %% ../nbs/06_discussion.ipynb #0dc103e2
+def _per_node(net):
+    "BatchNorm by layer, where statistics are per node"
+    return {k: l.bn for k,l in parts(net).items() if isinstance(getattr(l, 'bn', None), NodeBatchNorm)}
+
 def with_own(
     net:SuperNet, # With statistics per node
     own # Names in `parts`
 )->SuperNet: # A copy
     "Statistics per node in the layers named, shared ones in all others."
     net = deepcopy(net)
-    for name,layer in parts(net).items():
-        if name not in own and isinstance(getattr(layer, 'bn', None), NodeBatchNorm):
-            layer.bn.node_mean[:] = layer.bn.running_mean; layer.bn.node_var[:] = layer.bn.running_var
+    for name,bn in _per_node(net).items():
+        if name not in own: bn.node_mean[:] = bn.running_mean; bn.node_var[:] = bn.running_var
     return net
 
 def bn_probe(
@@ -219,7 +222,7 @@ def bn_probe(
     rt:Runtime # Where it runs
 )->list[dict]: # Rows of `probes`
     "Correct predictions with own statistics in some layers."
-    layers = [k for k,l in parts(net).items() if isinstance(getattr(l, 'bn', None), NodeBatchNorm)]
+    layers = list(_per_node(net))
     kinds = dict(none=[], all=layers) | {f'only {l}': [l] for l in layers} | {f'all but {l}': [k for k in layers if k!=l] for l in layers}
     return [dict(probe='own statistics', where=k, arch=show_arch(a), value=n) for k,own in kinds.items() for a,n in evaluate_all(with_own(net, own), split, rt).items()]
 
@@ -235,7 +238,7 @@ def probes(
 
 def own_statistics(results:Results)->pd.DataFrame: # Of `probes`; `value` in %
     "Validation accuracy by layers with statistics of their own."
-    p,scores = probes(results, 'own statistics'),results.read('scores')
+    p,scores = probes(results, 'own statistics'),_read(results, 'scores')
     return p.assign(value=100*p.value/scores[scores.run.isin(p.run)&(scores.split=='valid')].n_total.max())
 
 def over_seeds(df:pd.DataFrame, by:list[str])->pd.DataFrame: # `interval` by `by`
@@ -248,8 +251,7 @@ def node_mismatch(
 )->pd.DataFrame: # One row per layer of stage 2 and depth of block 1
     "`shift`: mean distance of a node's means from the shared ones, in its own standard deviations; `scale`: mean log2 of its own over the shared standard deviation."
     rows = []
-    for layer,m in parts(net).items():
-        if not isinstance(bn := getattr(m, 'bn', None), NodeBatchNorm): continue
+    for layer,bn in _per_node(net).items():
         own = (bn.node_var+bn.eps).sqrt()
         shift,scale = ((bn.node_mean-bn.running_mean).abs()/own).mean(1),(own/(bn.running_var+bn.eps).sqrt()).log2().mean(1)
         rows += [dict(layer=layer, depth=i, shift=d, scale=s) for i,(d,s) in enumerate(zip(shift.tolist(), scale.tolist()), 1)]
