@@ -13,7 +13,6 @@ __all__ = ['UNIFORM', 'NESTED', 'FAIR', 'SANDWICH', 'ABLATIONS', 'FEW_IMAGES', '
 # %% ../nbs/06_discussion.ipynb #4aae742e
 from copy import deepcopy
 from dataclasses import asdict, replace
-from functools import cache
 from itertools import combinations
 import pandas as pd, matplotlib.pyplot as plt
 import torch, torch.nn.functional as F
@@ -61,16 +60,9 @@ def with_few(
     return setting|dict(epochs=FEW_EPOCHS[setting['sampler']])
 
 # %% ../nbs/06_discussion.ipynb #2f87188e
-@cache
-def _parsed(folder, table, stamp): return Results(folder, readonly=True).read(table)
-
-def _read(results, table):
-    "A table, parsed once for as long as the files stay as they are"
-    return _parsed(results.folder, table, tuple(results.path(t).stat().st_mtime_ns for t in {table, 'runs'}))
-
 def _of_data(results, arm, want):
     "Rows of `runs` of one arm; columns in `want` as there, by default MNIST, all images, widths 16,32, the usual hyper-parameters"
-    runs = _read(results, 'runs').query('arm==@arm')
+    runs = results.read('runs').query('arm==@arm')
     for k,v in (asdict(Recipe())|dict(dataset='MNIST', n_train=None, widths='16,32')|want).items(): runs = runs[runs[k].isna() if v is None else runs[k]==v]
     return runs
 
@@ -82,7 +74,7 @@ def _supernets(results, setting, **data):
 
 def _accuracy(results, runs, bn, split='test'):
     "In %, a row per seed, a column per network"
-    scores = _read(results, 'scores').query('bn==@bn and split==@split').merge(runs[['run', 'seed']], on='run')
+    scores = results.read('scores').query('bn==@bn and split==@split').merge(runs[['run', 'seed']], on='run')
     return scores.assign(accuracy=100*scores.n_correct/scores.n_total).pivot(index='seed', columns='arch', values='accuracy').dropna()
 
 # %% ../nbs/06_discussion.ipynb #70f65d54
@@ -233,12 +225,12 @@ def probes(
     epochs:int=SUPERNET_EPOCHS # Length of the training
 )->pd.DataFrame: # Rows with the run's `seed`
     "Rows of one probe of the uniform supernets of one length."
-    runs,rows = _supernets(results, dict(sampler='uniform', epochs=epochs)),_read(results, 'probes')
+    runs,rows = _supernets(results, dict(sampler='uniform', epochs=epochs)),results.read('probes')
     return rows[rows.probe==probe].merge(runs[['run', 'seed']], on='run')
 
 def own_statistics(results:Results)->pd.DataFrame: # Of `probes`; `value` in %
     "Validation accuracy by layers with statistics of their own."
-    p,scores = probes(results, 'own statistics'),_read(results, 'scores')
+    p,scores = probes(results, 'own statistics'),results.read('scores')
     return p.assign(value=100*p.value/scores[scores.run.isin(p.run)&(scores.split=='valid')].n_total.max())
 
 def over_seeds(df:pd.DataFrame, by:list[str])->pd.DataFrame: # `interval` by `by`

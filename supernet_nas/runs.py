@@ -208,7 +208,7 @@ class Results:
         folder:str|Path, # Made if it does not exist
         readonly:bool=False # For reports: the folder must hold results
     ):
-        self.folder = Path(folder)
+        self.folder,self._parsed = Path(folder),{}
         if readonly and not self.path('runs').exists(): raise BadInput(f'{self.folder} holds no results: no file {self.path("runs")}')
         if not readonly: check_writable(self.folder)
         try:
@@ -257,15 +257,22 @@ def add(self:Results, rows:dict[str,list[dict]]):
 
 # %% ../nbs/04a_runs.ipynb #8c92bc72
 @patch
-def read(self:Results,
-    table:str # 'runs', 'scores', 'curves' or 'probes'
-)->'pd.DataFrame': # Rows of finished runs, each once
-    "One table as a data frame; architectures and widths are strings such as '1,3'."
+def _parse(self:Results, table):
     import pandas as pd
     cols,text = _columns[table],('run', 'arch', 'other', 'widths', 'max_depths', 'sampler', 'gpu', 'commit', *FIXES)
     df = pd.read_csv(io.BytesIO(_csv([dict(zip(cols, cols)), *self._rows(table)], cols)), dtype={k: str for k in text if k in cols})
     if table!='runs': df = df[df.run.isin(self.done())]
     return df.drop_duplicates(_keys[table], keep='last', ignore_index=True)
+
+@patch
+def read(self:Results,
+    table:str # 'runs', 'scores', 'curves' or 'probes'
+)->'pd.DataFrame': # Rows of finished runs, each once
+    "One table as a data frame, the caller's own; architectures and widths are strings such as '1,3'."
+    files = [self.path(t).stat() for t in (table, 'runs') if self.path(t).exists()]
+    stamp = [(f.st_size, f.st_mtime_ns) for f in files]
+    if self._parsed.get(table, (None,))[0]!=stamp: self._parsed[table] = stamp,self._parse(table)
+    return self._parsed[table][1].copy()
 
 @patch
 def done(self:Results)->set[str]: # Names of finished runs
