@@ -363,7 +363,7 @@ def plot_budget(
     for (arm,bn),d in b.sort_values('epochs').groupby(['arm', 'bn']):
         err = (d.hi-d['mean'], d['mean']-d.lo) if d.n.min()>1 else None
         ax.errorbar(d.FLOPs, 100-d['mean'], yerr=err, lw=1, ms=5, capsize=2, label=dict(supernet='supernet, per node', scratch='nine from scratch')[arm], **_style[_kinds[bn]])
-        for r in d.itertuples(): ax.annotate(f'{r.epochs}', (r.FLOPs, 100-r.mean), textcoords='offset points', fontsize=8, ha='right' if arm=='supernet' else 'left', xytext=(-5,-10) if arm=='supernet' else (5,4))
+        for r in d.itertuples(): ax.annotate(f'{r.epochs}', (r.FLOPs, 100-r.mean), textcoords='offset points', fontsize=8, color=_style[_kinds[bn]]['color'], ha='right' if arm=='supernet' else 'left', xytext=(-8,-3) if arm=='supernet' else (8,-3))  # on falling curves free of the line
     ax.margins(.15); ax.set(xscale='log', yscale='log', xlabel='training FLOPs of the arm', ylabel='mean test error (%)'); ax.grid(alpha=.3, which='both'); ax.legend(fontsize=8)
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7))); ax.yaxis.set_minor_formatter(NullFormatter()); ax.yaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
@@ -383,8 +383,8 @@ def plot_pareto(c:Comparison)->plt.Figure:
         ax.errorbar(d.macs/1e6, d['mean'], yerr=d['std'].fillna(0), ls='', lw=.8, ms=5, label=_kinds[bn], **style)
         p = pareto(d)
         ax.plot(p.macs/1e6, p['mean'], color=style['color'], lw=1, ls='-' if bn=='node' else '--')
-    for r in d.itertuples(): ax.annotate(r.arch, (r.macs/1e6, r.mean), textcoords='offset points', xytext=(8,2), fontsize=7)
-    ax.set(xlabel='million MACs an image', ylabel='test accuracy (%)'); ax.grid(alpha=.3); ax.legend(fontsize=8)
+    for r in d.itertuples(): ax.annotate(r.arch, (r.macs/1e6, r.mean), textcoords='offset points', xytext=(-8,4), ha='right', fontsize=8)
+    ax.margins(.08); ax.set(xlabel='million MACs an image', ylabel='test accuracy (%)'); ax.grid(alpha=.3); ax.legend(fontsize=8)
     return fig
 
 # %% ../nbs/05_compare.ipynb #b8e5901a
