@@ -75,6 +75,7 @@ def read_dataset(
     folder = EMBEDDED if data_root is None else Path(data_root)
     if not folder.is_dir(): raise BadInput(f'data root {folder}: no such folder')
     if not (folder/f'{IDX_FILES[0]}.gz').exists():
+        if name in SHA256 and not (folder/name/'raw').is_dir(): raise BadInput(f'data root {folder}: has neither {IDX_FILES[0]}.gz nor a folder {name}/raw')
         for f,s in SHA256.get(name, {}).items(): verified(folder/name/'raw'/f, s)
         return _open(name, folder, **kw)
     with tempfile.TemporaryDirectory() as tmp:
@@ -88,7 +89,9 @@ VALID_FRACTION = 1/12  # 5,000 of MNIST's 60,000
 class Split(NamedTuple):
     "Images and labels on one device"
     x: Tensor # (N, C, H, W) float32, normalised
-    y: Tensor # (N,) int64
+    y: Tensor # (N,) int64, 0 to the number of classes less one
+
+    def to(self, device)->'Split': return Split(self.x.to(device), self.y.to(device))
 
 @dataclass(frozen=True)
 class Data:
@@ -123,6 +126,6 @@ def load_data(
     px = x[tr_ix].float().div_(255)
     mean,std = px.mean((0,2,3), keepdim=True), px.std((0,2,3), keepdim=True)
     del px  # in place where possible: an image set in fp32 is four times its files
-    def split(x, y): return Split(x.float().div_(255).sub_(mean).div_(std).to(device), y.to(device))
+    def split(x, y): return Split(x.float().div_(255).sub_(mean).div_(std), y).to(device)
     keep = tr_ix[:n_train]
     return Data(name, split(x[keep], y[keep]), split(x[va], y[va]), split(xt, yt), len(tr.classes))

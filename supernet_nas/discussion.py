@@ -289,7 +289,7 @@ def plot_where(
 BUDGETS = {  # epochs on `FEW_IMAGES` images
     'equal FLOPs': {s: FEW_EPOCHS[s] for s in ('uniform', 'nested', 'sandwich', 'fair', 'exhaustive', 'deep')},
     'equal steps': dict(uniform=120, nested=120, sandwich=120, fair=120, exhaustive=120, deep=120),
-    'equal network updates': dict(uniform=360, nested=120, sandwich=90, fair=120, exhaustive=40, deep=360)}
+    'equal network updates': dict(uniform=360, nested=120, sandwich=120, fair=120, exhaustive=40, deep=360)}
 
 # %% ../nbs/06_discussion.ipynb #68a70fb1
 def at_budget(

@@ -76,7 +76,7 @@ class SeparateMomentum:
     def __call__(self,
         opt:torch.optim.Optimizer, # Its state is exchanged
         archs:tuple[Arch, ...] # Of this step
-    ): opt.state = self.states.setdefault(tuple(archs), defaultdict(dict))
+    ): opt.state = self.states.setdefault(frozenset(archs), defaultdict(dict))
 
 # %% ../nbs/03a_fixes.ipynb #487ce92c
 LOSSES,GRADIENTS,STATES = ('in_place', 'teacher'),('pcgrad',),('separate',)

@@ -10,7 +10,7 @@ __all__ = ['RECAL_IMAGES', 'CURVE_POINTS', 'FIXES', 'SUPERNET_EPOCHS', 'SCRATCH_
            'supernet_train', 'supernet_eval', 'supernet_report']
 
 # %% ../nbs/04a_runs.ipynb #455f6b1e
-import argparse, csv, functools, hashlib, inspect, io, json, os, platform, socket, subprocess, sys, tempfile, time
+import argparse, csv, functools, hashlib, inspect, io, json, math, os, platform, socket, subprocess, sys, tempfile, time
 from dataclasses import dataclass, asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -60,9 +60,11 @@ FIXES = dict(bn=('affine',), head=('node',), loss=LOSSES, gradient=GRADIENTS, st
 SUPERNET_EPOCHS,SCRATCH_EPOCHS = 12,3  # 12 passes shared by nine networks against 27: about ten minutes at most on two cores
 
 def supernet_config(seed, epochs, sampler='uniform', max_depths=(3,3), **kw)->Config:
-    "Configuration of a supernet run; raises `BadInput` for an unknown sampler or fix."
-    make_sampler(sampler, max_depths)
+    "Configuration of a supernet run; raises `BadInput` for an unknown sampler or fix, and for a fix that would do nothing."
+    made = make_sampler(sampler, max_depths)
     for k,known in FIXES.items(): check_fix(k, kw.get(k), known)
+    idle = [v for v in (kw.get('loss'), kw.get('gradient')) if v in ('in_place', 'pcgrad')]
+    if idle and len(made())==1: raise BadInput(f'{idle[0]} with sampler {sampler!r}: it needs several networks in a step: choose fair, sandwich, exhaustive, nested or path_dropout')
     return Config('supernet', seed, epochs, sampler=sampler, max_depths=tuple(max_depths), recal_images=RECAL_IMAGES, **kw)
 
 def scratch_config(seed, epochs, arch, **kw)->Config:
@@ -386,11 +388,12 @@ def describe(c:Config)->str:
 # %% ../nbs/04a_runs.ipynb #6df935aa
 def _parser(f):
     "The `argparse` parser of a function with docments; errors are one line"
-    p = argparse.ArgumentParser(f.__name__, description=f.__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    p = argparse.ArgumentParser(f.__name__, description=f.__doc__, allow_abbrev=False)  # --seed must not mean --seeds
     for k,d in docments(f, full=True, returns=False).items():
         required = d.default is inspect.Parameter.empty
         name = k if required else f'--{k.replace("_", "-")}'
-        p.add_argument(name, type=d.anno, help=d.docment, **({} if required else dict(default=d.default)))
+        shown = '' if required or d.default is None else ' (default: %(default)s)'
+        p.add_argument(name, type=d.anno, help=d.docment+shown, **({} if required else dict(default=d.default)))
     p.error = lambda message: p.exit(2, f'{f.__name__}: {message} (see {f.__name__} --help)\n')
     return p
 
@@ -401,7 +404,7 @@ def command(f):
         if args or kwargs or Path(sys.argv[0]).stem!=f.__name__: return f(*args, **kwargs)
         try: f(**vars(_parser(f).parse_args()))
         except BadInput as e: sys.exit(print(f'{f.__name__}: {e}', file=sys.stderr) or 2)
-        except KeyboardInterrupt: sys.exit(print(f'{f.__name__}: stopped; finished runs are kept', file=sys.stderr) or 130)
+        except KeyboardInterrupt: sys.exit(print(f'{f.__name__}: stopped; what was finished is kept', file=sys.stderr) or 130)
     return _f
 
 # %% ../nbs/04a_runs.ipynb #ca03a303
@@ -473,9 +476,11 @@ def supernet_calibrate(
 ):
     "For every saved supernet: accuracy against the number of recalibration images, and with batch statistics."
     results = Results(out, readonly=True)
-    done = set(results.read('scores').query("bn=='batch'").run)
-    for file in sorted((results.folder/'weights').glob('*.safetensors')):
-        if file.stem in done or file.stem not in results.done(): continue
+    runs,done = results.read('runs').set_index('run'),set(results.read('scores').query("bn=='batch'").run)
+    files = [f for f in sorted((results.folder/'weights').glob('*.safetensors')) if f.stem in runs.index and runs.arm[f.stem]=='supernet']
+    todo = [f for f in files if f.stem not in done]
+    print(f'{len(files)} saved supernets in {results.folder}, {len(files)-len(todo)} already scored')
+    for file in todo:
         net,about = load_net(file)
         rt,data = _setup(about['dataset'], data_root, about.get('n_train'), device, precision, threads)
         counts = tuple(n for n in CALIBRATION if n<=len(data.train.y))
@@ -494,7 +499,7 @@ def supernet_train(
     arch:str=None, # Train this network from scratch, such as 1,3; default: train a supernet
     epochs:int=None, # Default: as in supernet_study
     seed:int=0, # Initialisation, image order and sampler
-    sampler:str='uniform', # uniform, fair, sandwich, exhaustive, epsilon_greedy, nested, deep, path_dropout, progressive or few_shot_1..3
+    sampler:str=None, # As in supernet_study; default: uniform
     bn:str=None, # affine: affine parameters of BatchNorm per node too
     head:str=None, # node: a linear layer for each network
     loss:str=None, # in_place or teacher: distillation
@@ -509,13 +514,18 @@ def supernet_train(
     precision:str='auto' # auto, bf16 or fp32
 ):
     "Train one supernet, or one network from scratch, and save it with its configuration and scores."
-    widths,depths = parse_ints(widths, 'widths'),parse_ints(depths, 'depths')
-    SuperNet(widths, depths)
+    widths,fixes = parse_ints(widths, 'widths'),dict(bn=bn, head=head, loss=loss, gradient=gradient, state=state)
     if epochs is not None: _positive(epochs=epochs)
     kw = dict(widths=widths, dataset=dataset, n_train=n_train)
-    c = scratch_config(seed, epochs or SCRATCH_EPOCHS, parse_arch(arch, depths), **kw) if arch else supernet_config(seed, epochs or SUPERNET_EPOCHS, sampler, depths, bn=bn, head=head, loss=loss, gradient=gradient, state=state, **kw)
+    if arch:
+        if given := {k: v for k,v in dict(sampler=sampler, **fixes).items() if v is not None}: raise BadInput(f'{", ".join(f"{k} {v}" for k,v in given.items())}: for supernets, not beside arch {arch}')
+        c = scratch_config(seed, epochs or SCRATCH_EPOCHS, parse_arch(arch, [math.inf]*len(widths)), **kw)
+    else:
+        SuperNet(widths, depths := parse_ints(depths, 'depths'))
+        c = supernet_config(seed, epochs or SUPERNET_EPOCHS, sampler or 'uniform', depths, **fixes, **kw)
     rt,data = _setup(dataset, data_root, n_train, device, precision)
     check_writable(Path(file).absolute().parent)
+    if Path(file).is_dir(): raise BadInput(f'file {file}: is a folder; give a name for the file in it')
     rows,net = run(c, data, rt)
     save_run(file, c, net, rows)
     _show_scores(rows['scores'])
@@ -535,7 +545,7 @@ def supernet_eval(
     net,about = load_net(file)
     own,name = isinstance(net, SubNet),dataset or about.get('dataset')
     if name is None: raise BadInput(f'{file} does not say what it was trained on: give --dataset')
-    only = None if arch is None else parse_arch(arch, net.arch if own else net.max_depths)
+    only = None if arch is None else parse_arch(arch, [math.inf]*len(net.arch) if own else net.max_depths)
     if own and only not in (None, net.arch): raise BadInput(f'{file} holds the one architecture {show_arch(net.arch)}, not {arch}')
     rt,data = _setup(name, data_root, None, device, precision)
     if (data.in_channels, data.num_classes)!=(net.config['in_channels'], net.config['num_classes']):

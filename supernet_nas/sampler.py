@@ -111,7 +111,7 @@ class PathDropout(Sampler):
 
 # %% ../nbs/03_sampler.ipynb #adf323e0
 class Progressive(Sampler):
-    "Uniform over the depths allowed so far: the largest first, one less in each phase (once-for-all, arXiv 1908.09791)."
+    "Uniform over the depths allowed so far: the largest first, one smaller depth more in each phase (once-for-all, arXiv 1908.09791)."
     def __call__(self)->list[Arch]:
         less = int(self.done*max(self.max_depths))
         return [self.rng.choice([a for a in self.space if all(d>=m-less for d,m in zip(a, self.max_depths))])]

@@ -9,7 +9,8 @@ __all__ = ['Arch', 'search_space', 'check_arch', 'parse_arch', 'Head', 'SubNet',
 # %% ../nbs/02_supernet.ipynb #13e0202c
 import itertools
 from functools import partial
-from math import prod
+from math import inf, prod
+from operator import index
 import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
@@ -31,12 +32,13 @@ def search_space(
 def check_arch(
     arch, # What should be an architecture
     max_depths:Arch=(3,3) # Largest depth of each block
-)->Arch: # `arch` as a tuple
+)->Arch: # `arch` as a tuple of int
     "`arch` if it is in the space, else raises `BadInput` that says what is allowed."
-    arch = tuple(arch)
-    if len(arch)==len(max_depths) and all(isinstance(d,int) and 1<=d<=m for d,m in zip(arch, max_depths)): return arch
-    allowed = ' and '.join(f'1..{m}' for m in max_depths)
-    raise BadInput(f"architecture {','.join(map(str, arch))}: give {len(max_depths)} depths, {allowed}, such as {','.join('1'*len(max_depths))}")
+    try: depths = tuple(index(d) for d in arch)  # integers of any library
+    except TypeError: depths = ()
+    if len(depths)==len(max_depths) and all(1<=d<=m for d,m in zip(depths, max_depths)): return depths
+    shown = ','.join(map(str, arch)) if isinstance(arch, (tuple, list)) else repr(arch)
+    raise BadInput(f"architecture {shown}: give {len(max_depths)} depths, {' and '.join(f'1..{m}' for m in max_depths)}, such as {','.join('1'*len(max_depths))}")
 
 def parse_arch(
     s:str, # Such as '1,3'
@@ -72,16 +74,15 @@ def _stages(widths, depths, in_channels, num_classes, norms):
 class SubNet(nn.Module):
     "One stand-alone network of the space: what is trained from scratch, and what is taken out of a supernet."
     def __init__(self,
-        arch:Arch, # Depth of each block
+        arch:Arch, # Depth of each block, at least 1; else raises `BadInput`
         widths:tuple[int, ...]=(16,32), # Channels of each stage
         in_channels:int=1, # C of the images
         num_classes:int=10 # Width of the logits
     ):
         super().__init__()
-        if len(arch)!=len(widths): raise BadInput(f'architecture {arch} has {len(arch)} depths, but widths {widths} make {len(widths)} stages')
-        self.arch = check_arch(arch, arch)
+        self.arch = check_arch(arch, [inf]*len(widths))  # any depths, one for each stage
         self.config = dict(arch=self.arch, widths=tuple(widths), in_channels=in_channels, num_classes=num_classes)
-        self.transitions, self.blocks, self.head = _stages(widths, arch, in_channels, num_classes, [nn.BatchNorm2d]*len(widths))
+        self.transitions, self.blocks, self.head = _stages(widths, self.arch, in_channels, num_classes, [nn.BatchNorm2d]*len(widths))
 
     def forward(self,
         x:Tensor # (B, in_channels, H, W)
@@ -215,8 +216,7 @@ def subnet(self:SuperNet,
     arch:Arch # Which network; raises `BadInput` outside the space
 )->SubNet: # On the same device, in the same mode
     "A stand-alone network with copies of the weights and of the BatchNorm statistics of `arch`."
-    check_arch(arch, self.max_depths)
-    c = self.config
+    arch,c = check_arch(arch, self.max_depths),self.config
     net,state = SubNet(arch, c['widths'], c['in_channels'], c['num_classes']),self.state_dict()
     for s in range(len(arch)+1):
         for name,m in _modules(self, s).items():

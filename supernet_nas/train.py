@@ -67,7 +67,7 @@ def runtime(
 @dataclass(frozen=True)
 class Recipe:
     "Hyper-parameters of both arms."
-    batch_size: int = 128 # fastest of 32..1024 on two CPU cores
+    batch_size: int = 128 # a common value; 429 steps an epoch
     lr: float = 0.1 # peak of the one-cycle schedule: the usual rate for SGD with BatchNorm at batch 128
     warmup: float = 0.25 # share of the steps in which the rate rises; the rest is cosine decay to about zero
     momentum: float = 0.9 # Nesterov; held constant, the schedule moves the rate alone
@@ -126,8 +126,8 @@ def _step(net, x, y, archs, opt, rt, loss, gradient):
 # %% ../nbs/04_train.ipynb #0d169b0a
 def train(
     net:nn.Module, # A `SuperNet` with a sampler, or any classifier without one
-    split:Split, # Images (N, C, H, W) and labels (N,), on the device
-    epochs:int, # Passes over `split`; the schedule ends with the last
+    split:Split, # Images (N, C, H, W) and labels (N,); moved to the device of `rt`
+    epochs:int, # Passes over `split`, at least 1; the schedule ends with the last
     sampler:Sampler|None=None, # Says which architectures make a step
     recipe:Recipe=Recipe(), # Hyper-parameters
     seed:int=0, # Order of the images
@@ -138,10 +138,14 @@ def train(
     gradient=None, # Makes one gradient of those of a step's architectures; None: their average
     state=None # Called with (optimizer, architectures) before each update
 )->History:
-    "Train `net` in place: SGD with Nesterov momentum, one-cycle learning rate. Raises `FloatingPointError` if the loss diverges."
+    "Train `net` in place: SGD with Nesterov momentum, one-cycle learning rate. Raises `BadInput`, and `FloatingPointError` if the loss diverges."
+    if isinstance(net, SuperNet)!=(sampler is not None): raise BadInput(f'{type(net).__name__} {"without" if sampler is None else "with"} a sampler: a SuperNet needs one, other networks take none')
+    if sampler: check_space(sampler, net)
+    if epochs<1: raise BadInput(f'epochs {epochs}: choose at least 1')
     rt,hist = rt or runtime(), History()
     n = steps_per_epoch(len(split.y), recipe)
     rt.prepare(net)
+    split = split.to(rt.device)
     opt = torch.optim.SGD(net.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True)
     # OneCycleLR divides by zero when the warm-up is one step: a shorter training takes the beginning of 8 steps
     sched = OneCycleLR(opt, recipe.lr, total_steps=max(epochs*n, 8), pct_start=recipe.warmup, cycle_momentum=False)
@@ -176,6 +180,7 @@ def _count(net, forward, split, rt)->dict:
     "Correct predictions by architecture; `forward` gives logits by architecture"
     n,was = Counter(),rt.prepare(net).training
     net.eval()
+    split = split.to(rt.device)
     with torch.no_grad(), rt.autocast():
         for x,y in zip(split.x.split(EVAL_BATCH), split.y.split(EVAL_BATCH)):
             for a,logits in forward(x).items(): n[a] += (logits.argmax(1)==y).sum()
@@ -184,7 +189,7 @@ def _count(net, forward, split, rt)->dict:
 
 def evaluate(
     net:nn.Module, # Any classifier, called as `net(x)`
-    split:Split, # Images and labels, on the device
+    split:Split, # Images and labels; moved to the device of `rt`
     rt:Runtime|None=None # None: `runtime()`
 )->int: # Number of images whose top-1 class is right
     "Top-1 correct predictions of one network, in eval mode."
@@ -193,7 +198,7 @@ def evaluate(
 # %% ../nbs/04_train.ipynb #fb577ffb
 def evaluate_all(
     net:SuperNet, # The supernet
-    split:Split, # Images and labels, on the device
+    split:Split, # Images and labels; moved to the device of `rt`
     rt:Runtime|None=None # None: `runtime()`
 )->dict[Arch,int]: # Correct images of each architecture
     "Top-1 correct predictions of all networks of a supernet, from one shared-prefix pass."
@@ -203,7 +208,7 @@ def evaluate_all(
 @torch.no_grad()
 def recalibrate_bn(
     net:nn.Module, # Any module with BatchNorm, changed in place
-    images:Tensor, # (N, C, H, W), training images, on the device
+    images:Tensor, # (N, C, H, W), training images; moved to the device of `rt`
     arch:Arch|None=None, # For a `SuperNet`: along which path
     batch_size:int=EVAL_BATCH, # Statistics are averages over batches of this size
     rt:Runtime|None=None # None: `runtime()`
@@ -217,7 +222,7 @@ def recalibrate_bn(
     rt.prepare(net).eval()
     for m in bns: m.train()
     try:
-        for x in images.split(batch_size):
+        for x in images.to(rt.device).split(batch_size):
             seen += len(x)
             for m in bns: m.momentum = len(x)/seen
             with rt.autocast(): net(x) if arch is None else net(x, arch)
