@@ -9,7 +9,6 @@ __all__ = ['PlainNet', 'plain_loader', 'plain_train', 'plain_score', 'tasks', 't
 import contextlib, csv, functools, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 import torch
 from torch import nn
 import torch.nn.functional as F

@@ -15,7 +15,7 @@ from itertools import combinations
 from pathlib import Path
 import matplotlib.pyplot as plt, pandas as pd
 from .runs import FIXES
-from .supernet import search_space
+from .supernet import search_space, show_arch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 from scipy.stats import bootstrap, kendalltau, spearmanr, ttest_1samp
 
@@ -41,7 +41,7 @@ def _join(table, runs):
 
 def _of_space(scratch, max_depths):
     "The runs of a space's networks, for seeds that have all of them"
-    archs = {','.join(map(str, a)) for a in search_space(tuple(map(int, max_depths.split(','))))}
+    archs = {show_arch(a) for a in search_space(tuple(map(int, max_depths.split(','))))}
     mine = scratch[scratch.arch.isin(archs)]
     return mine[mine.groupby('seed').arch.transform('nunique')==len(archs)]
 

@@ -20,10 +20,10 @@ import torch, torch.nn.functional as F
 from torch import nn, Tensor
 from scipy.stats import false_discovery_control, kendalltau, t as student
 from .data import BadInput, Data, Split
-from .supernet import Arch, SuperNet, NodeBatchNorm, count_macs
+from .supernet import Arch, SuperNet, NodeBatchNorm, show_arch
 from .sampler import make_sampler
-from .train import EVAL_BATCH, Recipe, Runtime, derive_seed, evaluate, evaluate_all, load_net, runtime, train
-from .runs import FIXES, Config, Results, build, command, parse_ints, show_arch, supernet_config, SUPERNET_EPOCHS, _csv, _columns, _score_row, _setup
+from .train import Recipe, Runtime, derive_seed, evaluate, evaluate_all, load_net, train, _count
+from .runs import FIXES, Config, Results, build, command, parse_ints, supernet_config, SUPERNET_EPOCHS, _csv, _columns, _score_row, _setup
 from .compare import interval, show, _markdown
 
 # %% ../nbs/06_discussion.ipynb #28889146
@@ -289,7 +289,7 @@ def plot_where(
 BUDGETS = {  # epochs on `FEW_IMAGES` images
     'equal FLOPs': {s: FEW_EPOCHS[s] for s in ('uniform', 'nested', 'sandwich', 'fair', 'exhaustive', 'deep')},
     'equal steps': dict(uniform=120, nested=120, sandwich=120, fair=120, exhaustive=120, deep=120),
-    'equal network updates': dict(uniform=360, nested=120, sandwich=120, fair=120, exhaustive=40, deep=360)}
+    'equal network updates': dict(uniform=360, nested=120, sandwich=120, fair=120, exhaustive=40)}
 
 # %% ../nbs/06_discussion.ipynb #68a70fb1
 def at_budget(
@@ -463,11 +463,8 @@ def under_budget(
 # %% ../nbs/06_discussion.ipynb #fa122acc
 def ensemble_probe(net:SuperNet, split:Split, where:str, rt:Runtime)->list[dict]:
     "Correct predictions of the mean of the nine networks' probabilities, which costs one shared-prefix pass."
-    rt.prepare(net).eval(); n = 0
-    with torch.no_grad(), rt.autocast():
-        for x,y in zip(split.x.split(EVAL_BATCH), split.y.split(EVAL_BATCH)):
-            n += (torch.stack([o.softmax(1) for o in net.forward_all(x).values()]).mean(0).argmax(1)==y).sum().item()
-    return [dict(probe='ensemble', where=where, value=n)]
+    mean = lambda x: torch.stack([o.softmax(1) for o in net.forward_all(x).values()]).mean(0)
+    return [dict(probe='ensemble', where=where, value=_count(net, lambda x: {(): mean(x)}, split, rt)[()])]
 
 # %% ../nbs/06_discussion.ipynb #8f3e03ae
 RECIPE = NESTED  # with statistics per node, as everywhere; three times the epochs for the FLOPs of nine networks from scratch

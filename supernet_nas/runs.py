@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RECAL_IMAGES', 'CURVE_POINTS', 'FIXES', 'SUPERNET_EPOCHS', 'SCRATCH_EPOCHS', 'CALIBRATION', 'Config',
-           'supernet_config', 'scratch_config', 'step_flops', 'train_flops', 'show_arch', 'provenance', 'build', 'run',
+           'supernet_config', 'scratch_config', 'step_flops', 'train_flops', 'provenance', 'build', 'run',
            'check_writable', 'Results', 'save_run', 'calibration_rows', 'batch_statistics', 'seconds_per_step',
            'show_time', 'run_all', 'describe', 'command', 'parse_ints', 'supernet_study', 'supernet_calibrate',
            'supernet_train', 'supernet_eval', 'supernet_report']
@@ -20,8 +20,8 @@ from fastcore.basics import patch
 from fastcore.docments import docments
 from torch.utils.flop_counter import FlopCounterMode
 from . import __version__
-from .data import BadInput, Data, Split, load_data, DATASETS
-from .supernet import Arch, SuperNet, SubNet, search_space, check_arch, parse_arch, count_params, count_macs
+from .data import BadInput, Data, Split, load_data
+from .supernet import Arch, SuperNet, SubNet, search_space, show_arch, parse_arch, count_params, count_macs
 from .sampler import make_sampler
 from .fixes import LOSSES, GRADIENTS, STATES, FromTeacher, PCGrad, SeparateMomentum, check_fix, cross_entropy, in_place
 from .train import Recipe, Runtime, History, runtime, derive_seed, steps_per_epoch, train, evaluate, evaluate_all, recalibrate_bn, save_net, load_net, progress
@@ -100,10 +100,6 @@ def _networks(net, images, rt, recal_images, archs):
     of = lambda net: lambda s: {a: n for a,n in evaluate_all(net, s, rt).items() if a in archs}
     kinds = {'recalibrated': lambda s: {a: evaluate(n, s, rt) for a,n in recal.items()}, 'node': of(net)}
     return kinds if net.bn=='affine' else {'shared': of(net.with_shared_stats())} | kinds
-
-def show_arch(arch:Arch)->str:
-    "An architecture as the tables and commands write it, such as '1,3'."
-    return ','.join(map(str, arch))
 
 def _score_row(run, arch, bn, part, n_correct, net, data):
     "A row of `scores`; `net` is the supernet, or the network itself"
