@@ -279,10 +279,10 @@ def plot_where(
     d = statistics_cost(results)
     for first,color in zip('123', ('#d55e00', '#0072b2', 'k')):
         b.plot(d.loc[first], color=color, lw=.6, alpha=.5); b.plot(d.loc[first].mean(axis=1), color=color, marker='o', ms=4, label=f'block 1 of depth {first}')
-    b.set(xlabel='epoch', xticks=sorted(p.epoch.unique()), ylabel='own minus shared (points)'); b.legend(fontsize=8, loc='center right'); b.grid(alpha=.3)
+    b.set(xlabel='epoch', xticks=sorted(p.epoch.unique()), ylabel='own minus shared (points)'); b.set_ylim(top=100); b.legend(fontsize=8, loc='upper left'); b.grid(alpha=.3)
     m = mismatch.groupby(['layer', 'depth'], sort=False).scale.mean().unstack()
     for (first,h) in zip((1,2,3), ('//', '..', '')): c.barh([i+(first-2)*.25 for i in range(len(m))], m[first], height=.25, color='0.85', edgecolor='k', hatch=h, label=f'depth {first}')
-    c.axvline(0, color='k', lw=.8); c.set(yticks=range(len(m)), yticklabels=m.index, xlabel='log2 (own / shared standard dev.)'); c.legend(fontsize=8); c.tick_params(axis='y', labelsize=9); c.invert_yaxis()
+    c.axvline(0, color='k', lw=.8); c.set(yticks=range(len(m)), yticklabels=m.index, xlabel='log2 (own / shared deviation)'); c.legend(fontsize=8); c.tick_params(axis='y', labelsize=9); c.invert_yaxis()
     return fig
 
 # %% ../nbs/06_discussion.ipynb #68daeeed
