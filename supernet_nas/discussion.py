@@ -190,7 +190,8 @@ def adjusted(
     "P-values of the effects with at least three seeds, smallest first."
     d = table[table.n>2].set_index('fix')
     p = pd.Series(2*student.sf((d['mean']/d['std']*d.n**.5).abs(), d.n-1), d.index).sort_values()
-    return pd.DataFrame(dict(p=p, fdr=false_discovery_control(p), holm=(p*range(len(p), 0, -1)).cummax().clip(upper=1)))
+    left = pd.Series(range(len(p), 0, -1), p.index)
+    return pd.DataFrame(dict(p=p, fdr=false_discovery_control(p), holm=(p*left).cummax().clip(upper=1)))
 
 # %% ../nbs/06_discussion.ipynb #22b08304
 def parts(
