@@ -502,7 +502,7 @@ def supernet_train(
     gradient:str=None, # pcgrad
     state:str=None, # separate: a momentum for each network
     widths:str='16,32', # Channels of each stage
-    depths:str='3,3', # Largest depth of each block, for a supernet
+    depths:str='3,3', # Largest depth of each block, for --arch too
     dataset:str='MNIST', # MNIST (embedded), FashionMNIST, KMNIST, EMNIST or CIFAR10
     data_root:str=None, # Folder with the dataset's files
     n_train:int=None, # Use only so many training images
@@ -510,14 +510,14 @@ def supernet_train(
     precision:str='auto' # auto, bf16 or fp32
 ):
     "Train one supernet, or one network from scratch, and save it with its configuration and scores."
-    widths,fixes = parse_ints(widths, 'widths'),dict(bn=bn, head=head, loss=loss, gradient=gradient, state=state)
+    widths,depths,fixes = parse_ints(widths, 'widths'),parse_ints(depths, 'depths'),dict(bn=bn, head=head, loss=loss, gradient=gradient, state=state)
     if epochs is not None: _positive(epochs=epochs)
+    SuperNet(widths, depths)
     kw = dict(widths=widths, dataset=dataset, n_train=n_train)
     if arch:
         if given := {k: v for k,v in dict(sampler=sampler, **fixes).items() if v is not None}: raise BadInput(f'{", ".join(f"{k} {v}" for k,v in given.items())}: for supernets, not beside arch {arch}')
-        c = scratch_config(seed, epochs or SCRATCH_EPOCHS, parse_arch(arch, [math.inf]*len(widths)), **kw)
+        c = scratch_config(seed, epochs or SCRATCH_EPOCHS, parse_arch(arch, depths), **kw)
     else:
-        SuperNet(widths, depths := parse_ints(depths, 'depths'))
         c = supernet_config(seed, epochs or SUPERNET_EPOCHS, sampler or 'uniform', depths, **fixes, **kw)
     rt,data = _setup(dataset, data_root, n_train, device, precision)
     check_writable(Path(file).absolute().parent)
