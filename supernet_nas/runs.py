@@ -475,7 +475,7 @@ def supernet_calibrate(
     runs,done = results.read('runs').set_index('run'),set(results.read('scores').query("bn=='batch'").run)
     files = [f for f in sorted((results.folder/'weights').glob('*.safetensors')) if f.stem in runs.index and runs.arm[f.stem]=='supernet']
     todo = [f for f in files if f.stem not in done]
-    print(f'{len(files)} saved supernets in {results.folder}, {len(files)-len(todo)} already scored')
+    print(f'saved supernets in {results.folder}: {len(files)}, already scored: {len(files)-len(todo)}')
     for file in todo:
         net,about = load_net(file)
         rt,data = _setup(about['dataset'], data_root, about.get('n_train'), device, precision, threads)
