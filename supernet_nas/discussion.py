@@ -22,7 +22,8 @@ from scipy.stats import false_discovery_control, kendalltau, t as student
 from .data import BadInput, Data, Split
 from .supernet import Arch, SuperNet, NodeBatchNorm, show_arch
 from .sampler import make_sampler
-from .train import Recipe, Runtime, derive_seed, evaluate, evaluate_all, load_net, train, _count
+from .train import Recipe, Runtime, derive_seed, evaluate, evaluate_all, train, _count
+from .files import load_net
 from .runs import FIXES, Config, Results, build, command, parse_ints, supernet_config, SUPERNET_EPOCHS, _csv, _columns, _score_row, _setup
 from .compare import interval, show, _markdown
 

@@ -24,7 +24,8 @@ from .data import BadInput, Data, Split, load_data
 from .supernet import Arch, SuperNet, SubNet, search_space, show_arch, parse_arch, count_params, count_macs
 from .sampler import make_sampler
 from .fixes import LOSSES, GRADIENTS, STATES, FromTeacher, PCGrad, SeparateMomentum, check_fix, cross_entropy, in_place
-from .train import Recipe, Runtime, History, runtime, derive_seed, steps_per_epoch, train, evaluate, evaluate_all, recalibrate_bn, save_net, load_net, progress
+from .train import Recipe, Runtime, History, runtime, derive_seed, steps_per_epoch, train, evaluate, evaluate_all, recalibrate_bn, progress
+from .files import load_net, save_net
 
 # %% ../nbs/04a_runs.ipynb #2bb003dd
 @dataclass(frozen=True)
