@@ -9,7 +9,7 @@ __all__ = ['ConvBNReLU', 'NASBlock']
 import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
-from .data import BadInput
+from .data import check_int
 
 # %% ../nbs/01_blocks.ipynb #ab43b395
 class ConvBNReLU(nn.Module):
@@ -39,6 +39,7 @@ class NASBlock(nn.Module):
         norm=nn.BatchNorm2d # See `ConvBNReLU`
     ):
         super().__init__()
+        check_int(max_depth, 'max_depth')
         self.layers = nn.ModuleList(ConvBNReLU(channels, channels, norm=norm) for _ in range(max_depth))
 
     def forward(self,
@@ -47,6 +48,5 @@ class NASBlock(nn.Module):
         *node:int # See `ConvBNReLU`
     )->Tensor: # (B, channels, H, W)
         "The first `depth` convolutions of the chain."
-        if not 1<=depth<=len(self.layers): raise BadInput(f'depth {depth}: choose 1..{len(self.layers)}')
-        for layer in self.layers[:depth]: x = layer(x, *node)
+        for layer in self.layers[:check_int(depth, 'depth', 1, len(self.layers))]: x = layer(x, *node)
         return x

@@ -9,9 +9,10 @@ __all__ = ['UNIFORM', 'NESTED', 'FAIR', 'SANDWICH', 'ABLATIONS', 'FEW_IMAGES', '
            'own_statistics', 'statistics_cost', 'over_seeds', 'node_mismatch', 'plot_where', 'at_budget',
            'path_gradients', 'gradient_probe', 'cosines', 'plot_cosines', 'exits', 'cka', 'channel_correlation',
            'exit_probe', 'fine_tuned', 'fine_tuning', 'plot_fine_tuning', 'capacity', 'under_budget', 'ensemble_probe',
-           'plot_recipe', 'probe', 'supernet_probe']
+           'plot_recipe', 'probe', 'Prober']
 
 # %% ../nbs/06_discussion.ipynb #4aae742e
+import time
 from copy import deepcopy
 from dataclasses import asdict, replace
 from itertools import combinations
@@ -22,8 +23,11 @@ from scipy.stats import false_discovery_control, kendalltau, t as student
 from .data import BadInput, Data, Split
 from .supernet import Arch, SuperNet, NodeBatchNorm, show_arch
 from .sampler import make_sampler
-from .train import Recipe, Runtime, derive_seed, evaluate, evaluate_all, load_net, train, _count
-from .runs import FIXES, Config, Results, build, command, parse_ints, supernet_config, SUPERNET_EPOCHS, _csv, _columns, _score_row, _setup
+from .train import Recipe, Runtime, derive_seed, evaluate, evaluate_all, train, _count
+from .files import load_net
+from .runs import FIXES, SUPERNET_EPOCHS, Config, build, circumstances, networks, score, supernet_config
+from .store import PROBE_COLUMNS, Results
+from .study import Task, Worker
 from .compare import interval, show, _markdown
 
 # %% ../nbs/06_discussion.ipynb #28889146
@@ -397,21 +401,22 @@ def exit_probe(
 FINE_TUNE = (5, 10, 50, 200)  # mini-batches
 
 def fine_tuned(
-    run:str, # Name of the supernet's run
-    c:Config, # Of it
+    c:Config, # Of the supernet's run
     net:SuperNet, # Trained
     data:Data, # What it was trained on
     rt:Runtime # Where it runs
-)->list[dict]: # Rows of `scores`; `bn` is 'fine-tuned-5' and so on
+)->list[dict]: # Of `score`; `bn` is 'fine-tuned-5' and so on
     "Scores of all networks after training on alone for a few mini-batches."
-    recipe,rows = replace(c.recipe, lr=c.recipe.lr/10),[]
-    order = torch.randperm(len(data.train.y), generator=torch.Generator().manual_seed(derive_seed(c.seed, 'fine-tune'))).to(rt.device)
+    recipe,found = replace(c.recipe, lr=c.recipe.lr/10),{}
+    shuffle = torch.Generator().manual_seed(derive_seed(c.seed, 'fine-tune'))
+    order = torch.randperm(len(data.train.y), generator=shuffle).to(rt.device)
     for a in net.space:
         for n in FINE_TUNE:
             ix,sub = order[:n*recipe.batch_size],net.subnet(a)
             train(sub, Split(data.train.x[ix], data.train.y[ix]), 1, recipe=recipe, seed=c.seed, rt=rt, tick=lambda: None)
-            rows += [_score_row(run, a, f'fine-tuned-{n}', s, evaluate(sub, getattr(data, s), rt), net, data) for s in ('valid', 'test')]
-    return rows
+            for part in ('valid', 'test'):
+                found.setdefault((f'fine-tuned-{n}', part), {})[a] = evaluate(sub, getattr(data, part), rt)
+    return [score(bn, part, n_correct, data) for (bn,part),n_correct in found.items()]
 
 # %% ../nbs/06_discussion.ipynb #d03b12d7
 def fine_tuning(results:Results)->pd.DataFrame: # By mini-batches: `interval` of the mean gap, change against none, tau, cost of all networks in trainings of the supernet, `interval` of tau's change
@@ -492,42 +497,39 @@ AT = (1, 3, 6)  # epochs after which the inside is looked at, beside the last
 def probe(
     c:Config, # A supernet's
     data:Data, # On the device of `rt`
-    rt:Runtime # Where it runs
-)->tuple[SuperNet, dict[str, list[dict]]]: # The trained supernet, and rows by table
-    "Train a supernet and ask it everything."
+    rt:Runtime, # Where it runs
+    tick=lambda: None # Called after each step
+)->tuple[SuperNet, list[dict]]: # The trained supernet, and rows of probes
+    "Train a supernet and look inside on the way."
     net,rows = build(c, data),[]
     def ask(epoch, net):
         if epoch not in (*AT, c.epochs): return
-        found = bn_probe(net, data.valid, rt)+gradient_probe(net, data.train)+exit_probe(dict.fromkeys('123', net), data.valid.x[:1000], 'exits')
-        if epoch==c.epochs: found += ensemble_probe(net, data.valid, 'valid', rt)+ensemble_probe(net, data.test, 'test', rt)
-        rows.extend(r|dict(run=c.run, epoch=epoch) for r in found)
-    train(net, data.train, c.epochs, make_sampler(c.sampler, c.max_depths, derive_seed(c.seed, 'sampler')), c.recipe, c.seed, rt, ask, lambda: None)
-    return net,dict(probes=rows, scores=fine_tuned(c.run, c, net, data, rt))
+        found = bn_probe(net, data.valid, rt)+gradient_probe(net, data.train)
+        found += exit_probe(dict.fromkeys('123', net), data.valid.x[:1000], 'exits')
+        if epoch==c.epochs:
+            for part in ('valid', 'test'): found += ensemble_probe(net, getattr(data, part), part, rt)
+        rows.extend(r|dict(epoch=epoch) for r in found)
+    sampler = make_sampler(c.sampler, c.max_depths, derive_seed(c.seed, 'sampler'))
+    train(net, data.train, c.epochs, sampler, c.recipe, c.seed, rt, ask, tick)
+    return net,rows
 
 # %% ../nbs/06_discussion.ipynb #0e6eaa0f
-@command
-def supernet_probe(
-    seeds:str='0', # Comma-separated
-    epochs:int=SUPERNET_EPOCHS, # Of the supernet
-    out:str='results', # Folder with these runs, by supernet_study
-    device:str='auto', # auto, cuda, mps or cpu
-    precision:str='auto', # auto, bf16 or fp32
-    threads:int=None # CPU threads; default: all cores
-):
-    "Look inside uniform supernets on MNIST while they train; rows go to probes.csv and scores.csv."
-    results = Results(out, readonly=True)
-    configs = [supernet_config(s, epochs) for s in parse_ints(seeds, 'seeds', 0)]
-    if missing := [c.seed for c in configs if c.run not in results.done()]: raise BadInput(f'{out} has no uniform supernet of {epochs} epochs for seeds {", ".join(map(str, missing))}: run supernet_study first')
-    rt,data = _setup('MNIST', None, None, device, precision, threads)
-    results,done = Results(out),set(results.read('probes').run)
-    for c in configs:
-        if c.run in done: continue
-        net,rows = probe(c, data, rt)
-        saved = results.read('scores').query("run==@c.run and bn=='node' and split=='valid'").set_index('arch').n_correct.to_dict()
-        if {show_arch(a): k for a,k in evaluate_all(net, data.valid, rt).items()}!=saved:
-            raise BadInput(f'seed {c.seed} does not train to its saved scores here: use the device, precision and threads that runs.csv names for run {c.run}')
-        few = {str(i): results.folder/'weights'/f'{replace(c, epochs=4, sampler=f"few_shot_{i}").run}.safetensors' for i in (1,2,3)}
-        if all(f.exists() for f in few.values()):
-            rows['probes'] += [r|dict(run=c.run, epoch=c.epochs) for r in exit_probe({d: load_net(f)[0] for d,f in few.items()}, data.valid.x[:1000], 'exits few-shot')]
-        for t in ('scores', 'probes'): results._write(t, _csv(rows[t], _columns[t]))
-        print(f'seed {c.seed}: {len(rows["probes"])} probes, {len(rows["scores"])} scores', flush=True)
+class Prober(Worker):
+    "Trains supernets again and looks inside, in whatever process it is called."
+    def __call__(self,
+        task:Task, # Its `what`: the configuration, its saved validation counts, paths of the few-shot supernets' weights
+        tick # Told of each step
+    )->dict: # What lies beside the run
+        "Compute all probes of one run; raises `BadInput` if it does not train to its saved scores."
+        (c,saved,few),(data,rt) = task.what,self.ready()
+        start = time.perf_counter()
+        net,rows = probe(c, data, rt, lambda: tick(1))
+        if {show_arch(a): n for a,n in evaluate_all(net, data.valid, rt).items()}!=saved:
+            raise BadInput(f'it does not train to its saved scores here: use the device, precision and threads '
+                           f'that the record of run {c.run} names')
+        if few:
+            parts = {str(i): load_net(f)[0] for i,f in enumerate(few, 1)}
+            rows += [r|dict(epoch=c.epochs) for r in exit_probe(parts, data.valid.x[:1000], 'exits few-shot')]
+        return dict(run=c.run, kind='probe', networks=networks(net, net.space, data), scores=fine_tuned(c, net, data, rt),
+                    probes=[[r.get(k) for k in PROBE_COLUMNS] for r in rows],
+                    **circumstances(rt, time.perf_counter()-start, data))

@@ -11,7 +11,7 @@ from collections import defaultdict
 import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
-from .data import BadInput
+from .data import BadInput, shown
 from .supernet import Arch
 
 # %% ../nbs/03a_fixes.ipynb #75868b21
@@ -27,6 +27,7 @@ def cross_entropy(
 # %% ../nbs/03a_fixes.ipynb #f2979c4b
 def in_place(logits:list[Tensor], x:Tensor, y:Tensor, archs:list[Arch])->list[Tensor]:
     "The largest network of the step learns the labels, the others its soft output (arXiv 1903.05134)."
+    if not archs: raise BadInput('in-place distillation is between networks of one step: train a SuperNet with it')
     largest = max(range(len(archs)), key=lambda i: (sum(archs[i]), archs[i]))
     soft = logits[largest].detach().softmax(1)
     return [F.cross_entropy(o, y if i==largest else soft) for i,o in enumerate(logits)]
@@ -40,6 +41,7 @@ class FromTeacher:
 
     def __call__(self, logits:list[Tensor], x:Tensor, y:Tensor, archs:list[Arch])->list[Tensor]:
         with torch.no_grad(): soft = self.teacher(x).softmax(1)
+        if soft.shape!=logits[0].shape: raise BadInput(f'teacher with logits {tuple(soft.shape)}, the network has {tuple(logits[0].shape)}')
         return [(F.cross_entropy(o, y)+F.cross_entropy(o, soft))/2 for o in logits]
 
 # %% ../nbs/03a_fixes.ipynb #5aad7d54
@@ -84,4 +86,4 @@ LOSSES,GRADIENTS,STATES = ('in_place', 'teacher'),('pcgrad',),('separate',)
 def check_fix(what:str, name:str|None, known:tuple[str, ...])->str|None:
     "`name` if it is known or None, else raises `BadInput`."
     if name in (None, *known): return name
-    raise BadInput(f'{what} {name!r}: choose {" or ".join(known)}, or leave it out')
+    raise BadInput(f'{what} {shown(name)}: choose {" or ".join(known)}, or leave it out')

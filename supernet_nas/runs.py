@@ -10,7 +10,7 @@ __all__ = ['RECAL_IMAGES', 'CURVE_POINTS', 'FIXES', 'SUPERNET_EPOCHS', 'SCRATCH_
 
 # %% ../nbs/04b_runs.ipynb #455f6b1e
 import functools, hashlib, json, platform, socket, subprocess, time
-from dataclasses import dataclass, asdict, fields
+from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from pathlib import Path
 import torch
@@ -49,7 +49,7 @@ class Config:
     @property
     def filled(self)->dict: # What JSON can hold
         "The fields that are not empty."
-        return {k: v for k,v in asdict(self).items() if v is not None}
+        return {k: v for k,v in vars(self).items() if v is not None} | dict(recipe=dict(vars(self.recipe)))
 
     @property
     def run(self)->str: # 12 hexadecimal digits
@@ -77,7 +77,7 @@ def scratch_config(seed, epochs, arch, **kw)->Config:
     "Configuration of one network trained from scratch."
     return Config('scratch', seed, epochs, arch=tuple(arch), **kw)
 
-# %% ../nbs/04b_runs.ipynb #97eeceaa
+# %% ../nbs/04b_runs.ipynb #a89e1a03
 def describe(
     c:Config # Of a run
 )->str:
@@ -87,7 +87,7 @@ def describe(
     else: what = f'from scratch ({show_arch(c.arch)})'
     return f'{what}, {c.epochs} epoch{"s"[:c.epochs>1]}, seed {c.seed}'
 
-# %% ../nbs/04b_runs.ipynb #c2a1a467
+# %% ../nbs/04b_runs.ipynb #12dd5088
 def config_from(
     saved:dict # `Config.filled`, as JSON gives it back: tuples are lists
 )->Config:
@@ -125,7 +125,7 @@ def train_flops(net, hist:History, x_shape, batch_size:int, separate:bool=False)
     kinds = hist.paths or {(): hist.steps}
     return sum(n*step_flops(net, archs, x_shape, separate) for archs,n in kinds.items())*batch_size
 
-# %% ../nbs/04b_runs.ipynb #d9bc7dc6
+# %% ../nbs/04b_runs.ipynb #5d170e6e
 def batch_size(
     c:Config, # Of a run
     n_images:int # Training images
@@ -162,7 +162,7 @@ def train_teacher(
     asked = total_steps(c, n)*batch_size(c, n)*2*count_macs(net, data.train.x[:1])
     return net,train_flops(net, hist, shape, batch_size(c, n))+asked
 
-# %% ../nbs/04b_runs.ipynb #22e4dbd7
+# %% ../nbs/04b_runs.ipynb #c198d052
 def _fixes(c:Config, data, rt):
     "Arguments of `train` that are not the default, and the FLOPs that they cost beside the steps"
     if c.loss=='teacher':
@@ -185,12 +185,12 @@ def _ways(net, images, rt, recal_images, archs):
 def score(
     bn:str, # Kind of statistics
     part:str, # 'valid' or 'test'
-    count, # From a split to correct predictions by architecture
+    n_correct:dict[Arch,int], # Correct predictions of each network
     data:Data # Where the split is from
-)->dict: # An entry of a record's scores
-    "Correct predictions of each network on one split."
-    split = getattr(data, part)
-    return dict(bn=bn, split=part, n_total=len(split.y), n_correct={show_arch(a): n for a,n in count(split).items()})
+)->dict: # What JSON can hold
+    "An entry of a record's scores."
+    n_total = len(getattr(data, part).y)
+    return dict(bn=bn, split=part, n_total=n_total, n_correct={show_arch(a): n for a,n in n_correct.items()})
 
 def networks(
     net:SuperNet|SubNet, # The supernet, or the network itself
@@ -222,7 +222,7 @@ def _cpu_name():
     try: return next(l.split(':')[1].strip() for l in open('/proc/cpuinfo') if l.startswith('model name'))
     except (OSError, StopIteration): return platform.processor() or 'unknown'
 
-# %% ../nbs/04b_runs.ipynb #f09a4eed
+# %% ../nbs/04b_runs.ipynb #9c0ab941
 def circumstances(
     rt:Runtime, # Where it ran
     seconds:float, # How long the training took
@@ -256,7 +256,7 @@ def run(
     fixes,extra = _fixes(c, data, rt)
     hist = train(net, data.train, c.epochs, sampler, c.recipe, c.seed, rt, validate, tick, **fixes)
     ways = _ways(net, data.train.x, rt, c.recal_images, archs)
-    scores = [score(bn, part, count, data) for part in ('valid', 'test') for bn,count in ways.items()]
+    scores = [score(bn, part, count(getattr(data, part)), data) for part in ('valid', 'test') for bn,count in ways.items()]
     return dict(run=c.run, config=c.filled, cost=_cost(c, net, hist, data, extra), networks=networks(net, archs, data),
                 scores=scores, curves=curve, **circumstances(rt, hist.seconds, data)), net
 
@@ -286,7 +286,7 @@ def calibrate(
             for part in ('valid', 'test'):
                 found.setdefault((bn, part), {})[a] = evaluate(sub, getattr(data, part), rt)
         tick()
-    scores = [score(bn, part, lambda split: n, data) for (bn,part),n in found.items()]
+    scores = [score(bn, part, n_correct, data) for (bn,part),n_correct in found.items()]
     about = circumstances(rt, time.perf_counter()-start, data)
     return dict(run=run, kind='calibration', networks=networks(net, net.space, data), scores=scores, **about)
 

@@ -9,17 +9,20 @@ __all__ = ['SAMPLERS', 'Sampler', 'Uniform', 'check_space', 'sample_subnet', 'Fa
 # %% ../nbs/03_sampler.ipynb #cd2358e7
 import math, random
 from functools import partial
-from .data import BadInput
+from .data import BadInput, check_choice, check_int, shown
 from .supernet import Arch, SuperNet, SubNet, search_space
 
 # %% ../nbs/03_sampler.ipynb #888f7953
 class Sampler:
-    "Draws the architectures of one training step; subclasses say how."
+    "Draws the architectures of one training step; subclasses say how. Raises `BadInput` for a space beyond `LIMITS`."
     def __init__(self,
         max_depths:Arch=(3,3), # The search space
         seed=0 # Anything `random.Random` takes: same seed, same draws
     ):
-        self.max_depths,self.space,self.rng = tuple(max_depths),search_space(max_depths),random.Random(seed)
+        self.space = search_space(max_depths)
+        self.max_depths = self.space[-1]  # the largest
+        try: self.rng = random.Random(seed)
+        except TypeError as e: raise BadInput(f'seed {shown(seed)}: give a number or a text') from e
 
     def __call__(self)->list[Arch]: # Architectures whose averaged gradient makes one step
         "Draw the architectures of the next step."
@@ -39,7 +42,9 @@ class Uniform(Sampler):
 
 # %% ../nbs/03_sampler.ipynb #c3a0bf57
 def check_space(sampler:'Sampler', supernet:SuperNet):
-    "Raises `BadInput` if the sampler draws from another search space than the supernet's."
+    "Raises `BadInput` unless the sampler draws from the supernet's search space."
+    if not isinstance(supernet, SuperNet): raise BadInput(f'{type(supernet).__name__} with a sampler: only a SuperNet has architectures to draw')
+    if not isinstance(sampler, Sampler): raise BadInput(f'sampler {shown(sampler)}: give a `Sampler`, such as Uniform()')
     if sampler.max_depths!=supernet.max_depths: raise BadInput(f'the sampler draws depths up to {sampler.max_depths}, the supernet has {supernet.max_depths}')
 
 def sample_subnet(
@@ -47,7 +52,7 @@ def sample_subnet(
     sampler:Sampler|None=None # Draws one architecture; None: `Uniform`, freshly seeded
 )->SubNet: # Its `arch` says which one it is
     "Draw one network of the space, assemble it and load its weights from the supernet."
-    sampler = sampler or Uniform(supernet.max_depths, seed=None)
+    if sampler is None and isinstance(supernet, SuperNet): sampler = Uniform(supernet.max_depths, seed=None)
     check_space(sampler, supernet)
     archs = sampler()
     if len(archs)>1: raise BadInput(f'{type(sampler).__name__} draws {len(archs)} architectures a step: take a sampler that draws one')
@@ -121,8 +126,9 @@ class FewShot(Uniform):
     "One architecture per step, uniform over those whose first block has depth `first` (arXiv 2006.06863)."
     def __init__(self, max_depths:Arch=(3,3), seed=0, first:int=1):
         super().__init__(max_depths, seed)
+        most = self.max_depths[0]
+        if check_int(first, 'first depth of a few-shot supernet')>most: raise BadInput(f'few-shot supernet of first depth {first}: the first block has at most {most}')
         self.space = [a for a in self.space if a[0]==first]
-        if not self.space: raise BadInput(f'few-shot supernet of first depth {first}: the first block has at most {max_depths[0]}')
 
 # %% ../nbs/03_sampler.ipynb #07089b72
 SAMPLERS = dict(uniform=Uniform, fair=Fair, sandwich=Sandwich, exhaustive=Exhaustive, epsilon_greedy=EpsilonGreedy,
@@ -134,5 +140,4 @@ def make_sampler(
     seed=0 # See `Sampler`
 )->Sampler:
     "The sampler called `name`; raises `BadInput`."
-    if name not in SAMPLERS: raise BadInput(f'sampler {name!r}: choose one of {", ".join(SAMPLERS)}')
-    return SAMPLERS[name](max_depths, seed)
+    return SAMPLERS[check_choice(name, 'sampler', SAMPLERS)](max_depths, seed)

@@ -6,9 +6,10 @@
 __all__ = ['SCHEMA', 'KINDS', 'PARTS', 'PROBE_COLUMNS', 'RUN_COLUMNS', 'TABLES', 'seal', 'unseal', 'check_scores', 'check_run',
            'check_beside', 'Results']
 
-# %% ../nbs/04c_store.ipynb #5a8d33d9
-import functools, hashlib, json, os, re, socket
+# %% ../nbs/04c_store.ipynb #ee1a9e24
+import functools, gc, hashlib, json, os, re, socket
 from dataclasses import asdict, fields
+from itertools import chain
 from pathlib import Path
 from fastcore.basics import patch
 from .data import BadInput
@@ -20,39 +21,37 @@ from .train import Recipe
 try: import fcntl
 except ImportError: fcntl = None  # Windows
 
-# %% ../nbs/04c_store.ipynb #ea011ef1
+# %% ../nbs/04c_store.ipynb #3c2edabf
 SCHEMA = 1  # of the layout of a file; a later one is refused by this version, not guessed at
-
-def _digest(content):
-    "SHA-256 of what a file holds, however it is laid out"
-    text = json.dumps(content, sort_keys=True, separators=(',', ':'), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+_head = re.compile(rb'\{\n"sha256": "([0-9a-f]{64})",\n')
 
 def seal(
     content:dict # What JSON can hold, by section
 )->bytes: # Of a file
     "A record as a file keeps it, with its schema and its SHA-256."
-    head = dict(schema=SCHEMA, sha256=_digest(dict(content, schema=SCHEMA)))
-    lines = [f'{json.dumps(k)}: {json.dumps(v)}' for k,v in (head|content).items()]
-    return ('{\n'+',\n'.join(lines)+'\n}\n').encode()
+    sections = (dict(schema=SCHEMA)|content).items()
+    lines = [f'{json.dumps(k)}: {json.dumps(v, allow_nan=False)}' for k,v in sections]
+    rest = (',\n'.join(lines)+'\n}\n').encode()
+    return f'{{\n"sha256": "{hashlib.sha256(rest).hexdigest()}",\n'.encode()+rest
+
+def _no_number(s): raise ValueError(f'{s} is not JSON, though Python would read it')
 
 def unseal(
     raw:bytes # A file
 )->dict: # What `seal` was given
     "The record in a file; raises `BadInput` that says what is wrong with it."
-    try: content = json.loads(raw.decode())
-    except (ValueError, RecursionError) as e: raise BadInput('damaged: not JSON, or cut short') from e
-    if not isinstance(content, dict) or not isinstance(content.get('schema'), int):
-        raise BadInput('not a file of supernet_nas')
-    if content['schema']>SCHEMA: raise BadInput(f"of schema {content['schema']}, newer than {SCHEMA} of this version")
-    expected = content.pop('sha256', None)
-    try: found = _digest(content)
-    except ValueError as e: raise BadInput('damaged: holds a number that is none') from e
-    if found!=expected: raise BadInput(f'damaged: SHA-256 expected {str(expected)[:12]}, found {found[:12]}')
-    del content['schema']
+    if not (head := _head.match(raw)): raise BadInput('damaged, or not a file of supernet_nas')
+    found = hashlib.sha256(raw[head.end():]).hexdigest()
+    if found!=head[1].decode(): raise BadInput(f'damaged: SHA-256 expected {head[1].decode()[:12]}, found {found[:12]}')
+    try: content = json.loads(raw, parse_constant=_no_number)
+    except (ValueError, RecursionError) as e: raise BadInput('damaged: not JSON') from e
+    schema = content.pop('schema', None)
+    if type(schema) is not int or schema<1: raise BadInput('not a file of supernet_nas')
+    if schema>SCHEMA: raise BadInput(f'of schema {schema}, newer than {SCHEMA} of this version')
+    del content['sha256']
     return content
 
-# %% ../nbs/04c_store.ipynb #24cec908
+# %% ../nbs/04c_store.ipynb #45bcee05
 KINDS = ('calibration', 'probe')  # what may lie beside a run's own file
 _bn = re.compile(r'own|shared|node|batch|recalibrated(-\d+)?|fine-tuned-\d+')
 PARTS = ('valid', 'test')
@@ -83,7 +82,7 @@ def check_scores(
         _counts(s['n_correct'].values(), n)
         seen.add((bn, part))
 
-# %% ../nbs/04c_store.ipynb #f11e2654
+# %% ../nbs/04c_store.ipynb #3cb72b57
 _other_form = (KeyError, TypeError, AttributeError)  # what reading a record of another form runs into
 
 def check_run(
@@ -123,7 +122,7 @@ def _texts(content):
     for k in ('device', 'precision', 'threads'): content['runtime'][k]
     for k in ('when', 'machine', 'torch'): content['made'][k]
 
-# %% ../nbs/04c_store.ipynb #f1839a07
+# %% ../nbs/04c_store.ipynb #bd96955b
 PROBE_COLUMNS = 'epoch probe where arch other value'.split()
 
 def check_beside(
@@ -146,7 +145,7 @@ def check_beside(
     except _other_form as e: raise BadInput(f'incomplete, or of another form ({e!s:.60})') from e
     return content
 
-# %% ../nbs/04c_store.ipynb #7ce362d3
+# %% ../nbs/04c_store.ipynb #37a77063
 _name = re.compile(r'([0-9a-f]{12})(?:\.(' + '|'.join(KINDS) + r'))?\.json')
 
 class Results:
@@ -167,7 +166,7 @@ class Results:
     def path(self, run:str, kind:str|None=None)->Path: # Of a run's own file, or of one beside it
         return self.runs/(f'{run}.{kind}.json' if kind else f'{run}.json')
 
-# %% ../nbs/04c_store.ipynb #187886bd
+# %% ../nbs/04c_store.ipynb #3f15be40
 def _content(path):
     "What a file in `runs/` holds, or why it is refused"
     try:
@@ -180,7 +179,8 @@ def _content(path):
 @patch
 def _look(self:Results):
     "Read the files that are new or have changed, and forget those that are gone"
-    seen,changed = {},False
+    seen,changed,collects = {},False,gc.isenabled()
+    gc.disable()  # thousands of small records that stay: looking for garbage among them takes longer than reading them
     for entry in sorted(os.scandir(self.runs), key=lambda e: e.name):
         if entry.name.startswith('.'): continue
         try: s = entry.stat()
@@ -190,8 +190,9 @@ def _look(self:Results):
         seen[entry.name] = old if old[0]==stamp else (stamp, _content(Path(entry.path)))
         changed |= old[0]!=stamp
     if changed or len(seen)!=len(self._files): self._files,self._frames = seen,{}
+    if collects: gc.enable()
 
-# %% ../nbs/04c_store.ipynb #dace72a0
+# %% ../nbs/04c_store.ipynb #1886f4ea
 @patch(as_prop=True)
 def records(self:Results)->dict[str, dict]: # By name of the run
     "The finished runs, in the order of their names."
@@ -225,7 +226,15 @@ def done(self:Results)->set[str]: # Names of finished runs
     "Which runs are there."
     return set(self.records)
 
-# %% ../nbs/04c_store.ipynb #b30e09c0
+@patch
+def has(self:Results,
+    name:str # A run, or a run and what lies beside it, such as 'ebd9708af267.calibration'
+)->bool:
+    "Whether a file is there and counts."
+    run,_,kind = name.partition('.')
+    return run in (self.beside(kind) if kind else self.records)
+
+# %% ../nbs/04c_store.ipynb #cc7596bf
 @patch
 def add(self:Results,
     content:dict # The record of a run, or what lies beside one
@@ -238,36 +247,53 @@ def add(self:Results,
     if path.name in self.refused: os.replace(path, check_writable(self.folder/'refused')/path.name)
     return write_whole(path, seal(content))
 
-# %% ../nbs/04c_store.ipynb #85ccd918
+# %% ../nbs/04c_store.ipynb #fa88487b
 _text = {'run', 'arm', 'arch', 'sampler', 'max_depths', 'widths', 'dataset', 'gpu', *FIXES, 'data',
          'probe', 'where', 'other', 'bn', 'split'}  # columns of text, also where none of it is there
 RUN_COLUMNS = [*(f.name for f in fields(Config) if f.name!='recipe' and f.name not in FIXES), *asdict(Recipe()),
     *'steps net_updates train_flops seconds train_loss device precision threads'.split(),
     *'gpu when package commit torch python machine cpu'.split(), *FIXES, 'data']
 
-def _run_rows(records):
-    "The columns of `runs`"
-    for r in records.values():
-        c = {k: show_arch(v) if isinstance(v, list) else v for k,v in r['config'].items()}
-        row = c | r['config']['recipe'] | r['cost'] | r['runtime'] | r['made']
-        yield [r['run'], *(row.get(k) for k in RUN_COLUMNS)]
-
-def _score_rows(records):
-    "The columns of `scores`"
+def _runs(records):
+    "Columns of `runs`"
+    rows = []
     for r in records:
+        c = {k: show_arch(v) if isinstance(v, list) else v for k,v in r['config'].items()}
+        rows.append(c | c['recipe'] | r['cost'] | r['runtime'] | r['made'] | dict(run=r['run']))
+    return {k: [row.get(k) for row in rows] for k in TABLES['runs']}
+
+def _scores(records):
+    "Columns of `scores`: all networks of one kind of statistics and one split after another"
+    columns = {k: [] for k in TABLES['scores']}
+    for r in records:
+        sizes = r['networks']
         for s in r['scores']:
-            for a,n in s['n_correct'].items():
-                size = r['networks'][a]
-                yield r['run'], a, s['bn'], s['split'], n, s['n_total'], size['parameters'], size['macs']
+            archs = list(s['n_correct'])
+            one = {k: [v]*len(archs) for k,v in dict(run=r['run'], bn=s['bn'], split=s['split'], n_total=s['n_total']).items()}
+            one |= {k: [sizes[a][k] for a in archs] for k in ('parameters', 'macs')}
+            for k,v in (one|dict(arch=archs, n_correct=s['n_correct'].values())).items(): columns[k].extend(v)
+    return columns
 
-def _curve_rows(records):
-    "The columns of `curves`"
-    for r in records.values():
-        c = r['curves']
-        for i,epoch in enumerate(c['epoch']):
-            for a,n in c['n_correct'].items(): yield r['run'], epoch, a, n[i], c['n_total']
+# %% ../nbs/04c_store.ipynb #56dadb35
+def _curves(records):
+    "Columns of `curves`: all networks of one epoch after another"
+    columns = {k: [] for k in TABLES['curves']}
+    for r in records:
+        epochs,archs,total = r['curves']['epoch'],list(r['curves']['n_correct']),r['curves']['n_total']
+        n = len(epochs)*len(archs)
+        columns['run'].extend([r['run']]*n)
+        columns['n_total'].extend([total]*n)
+        columns['arch'].extend(archs*len(epochs))
+        columns['epoch'].extend(e for e in epochs for _ in archs)
+        columns['n_correct'].extend(chain.from_iterable(zip(*r['curves']['n_correct'].values())))
+    return columns
 
-# %% ../nbs/04c_store.ipynb #6af61bc4
+def _probes(beside):
+    "Columns of `probes`"
+    rows = [(c['run'], *row) for c in beside for row in c['probes']]
+    return dict(zip(TABLES['probes'], zip(*rows))) or {k: [] for k in TABLES['probes']}
+
+# %% ../nbs/04c_store.ipynb #f5616060
 TABLES = dict(runs=['run', *RUN_COLUMNS], scores='run arch bn split n_correct n_total parameters macs'.split(),
     curves='run epoch arch n_correct n_total'.split(), probes=['run', *PROBE_COLUMNS])
 
@@ -275,12 +301,10 @@ TABLES = dict(runs=['run', *RUN_COLUMNS], scores='run arch bn split n_correct n_
 def _build(self:Results, table):
     "A table from the records"
     import pandas as pd  # a second to import: who only trains does not wait for it
-    records = self.records
-    if table=='runs': rows = _run_rows(records)
-    elif table=='curves': rows = _curve_rows(records)
-    elif table=='scores': rows = _score_rows([*records.values(), *(c for k in KINDS for c in self.beside(k).values())])
-    else: rows = ([c['run'], *row] for c in self.beside('probe').values() for row in c['probes'])
-    columns = dict(zip(TABLES[table], zip(*rows))) or {k: [] for k in TABLES[table]}
+    records = list(self.records.values())
+    if table=='probes': columns = _probes(self.beside('probe').values())
+    elif table=='scores': columns = _scores(records+[c for k in KINDS for c in self.beside(k).values()])
+    else: columns = dict(runs=_runs, curves=_curves)[table](records)
     kinds = dict(n_train=float, recal_images=float, value=float) | dict.fromkeys(_text, str)
     return pd.DataFrame({k: pd.Series(v, dtype=kinds.get(k)) for k,v in columns.items()})
 
@@ -293,7 +317,7 @@ def read(self:Results,
     if table not in self._frames: self._frames[table] = self._build(table)
     return self._frames[table].copy()
 
-# %% ../nbs/04c_store.ipynb #f4eac50b
+# %% ../nbs/04c_store.ipynb #402574ab
 @patch
 def claim(self:Results,
     run:str # Name of a run

@@ -6,7 +6,7 @@
 __all__ = ['EVALUATED', 'TIMED', 'WAIT', 'EXPECTED', 'Worker', 'about', 'Task', 'Calibrator', 'Pace', 'measure_pace',
            'seconds_of', 'makespan', 'show_time', 'Unfinished', 'compute', 'study']
 
-# %% ../nbs/04e_study.ipynb #d6d35f47
+# %% ../nbs/04e_study.ipynb #95dfc434
 import functools, heapq, statistics, sys, time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from .store import Results
 from .supernet import SubNet, SuperNet, search_space
 from .train import Recipe, Runtime, progress, runtime, train
 
-# %% ../nbs/04e_study.ipynb #db13822d
+# %% ../nbs/04e_study.ipynb #fb34bf39
 @functools.lru_cache(maxsize=1)
 def _loaded(dataset, data_root, n_train, device): return load_data(dataset, data_root, n_train, device)
 
@@ -52,7 +52,7 @@ class Worker:
         record,net = run(task.what, data, rt, lambda: tick(share))
         return record, net_bytes(net, **about(task.what, record)) if task.what.arm=='supernet' else None
 
-# %% ../nbs/04e_study.ipynb #ce897156
+# %% ../nbs/04e_study.ipynb #d9f6130a
 EVALUATED = ('own', 'node')  # the kinds of statistics that a saved network is evaluated with
 
 def about(c:Config, record:dict)->dict:
@@ -61,7 +61,7 @@ def about(c:Config, record:dict)->dict:
               for a,n in s['n_correct'].items()]
     return c.filled|dict(scores=scores)
 
-# %% ../nbs/04e_study.ipynb #db96e54f
+# %% ../nbs/04e_study.ipynb #17718891
 @dataclass(frozen=True)
 class Task:
     "Something to compute."
@@ -72,7 +72,7 @@ class Task:
 
     def __str__(self): return self.words
 
-# %% ../nbs/04e_study.ipynb #6943d8c2
+# %% ../nbs/04e_study.ipynb #fb3df459
 class Calibrator(Worker):
     "Scores saved supernets with statistics from more and more images."
     def __call__(self,
@@ -83,7 +83,7 @@ class Calibrator(Worker):
         (name,path),(data,rt) = task.what,self.ready()
         return calibrate(name, load_net(path)[0], data, rt, tick=lambda: tick(1))
 
-# %% ../nbs/04e_study.ipynb #9dfd7bdf
+# %% ../nbs/04e_study.ipynb #c8eb1a15
 TIMED = 12  # steps of each network: a second or so
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def measure_pace(
     slope = max(t1-t0, 0)/(f1-f0) if f1>f0 else 0.
     return Pace(max(t0-slope*f0, 0), slope)
 
-# %% ../nbs/04e_study.ipynb #ceaf0a6d
+# %% ../nbs/04e_study.ipynb #b80b7422
 @functools.lru_cache(maxsize=1000)
 def _flops(widths, max_depths, sampler, separate, arch, in_channels, num_classes, x_shape, draws=20):
     "FLOPs for one image of an average training step, and of scoring all networks at once as if it were a step"
@@ -139,7 +139,7 @@ def seconds_of(
     training = total_steps(c, n)*pace.step(step)*size/Recipe().batch_size
     return training + forward/Recipe().batch_size/3
 
-# %% ../nbs/04e_study.ipynb #555ba674
+# %% ../nbs/04e_study.ipynb #098306d8
 def makespan(
     seconds:list[float], # Of each task
     slots:int # Tasks at a time
@@ -153,7 +153,7 @@ def show_time(seconds:float)->str:
     "Rounded, with its unit."
     return f'{seconds:.0f} s' if seconds<100 else f'{seconds/60:.0f} min'
 
-# %% ../nbs/04e_study.ipynb #4edb3dad
+# %% ../nbs/04e_study.ipynb #394bf7f1
 class _Queue:
     "Tasks that are left, longest first"
     def __init__(self, tasks, results):
@@ -176,7 +176,7 @@ class _Queue:
         for name,claim in self.claims.items(): self.results.release(name, claim)
         self.claims = {}
 
-# %% ../nbs/04e_study.ipynb #70ceb3a1
+# %% ../nbs/04e_study.ipynb #10053617
 WAIT = 1  # seconds between two looks at what other processes are computing
 
 class Unfinished(RuntimeError):
@@ -215,7 +215,7 @@ def compute(
 
 EXPECTED = (BadInput, Died, FloatingPointError, MemoryError, OSError)  # what can befall a task; else it is a mistake here
 
-# %% ../nbs/04e_study.ipynb #22ade4d4
+# %% ../nbs/04e_study.ipynb #b024ea55
 def study(
     configs:list[Config], # All of one dataset and `n_train`
     results:Results, # Where records are written, and looked up
@@ -245,7 +245,7 @@ def _weights(results):
     (results.folder/'weights').mkdir(exist_ok=True)
     return results.folder/'weights'
 
-# %% ../nbs/04e_study.ipynb #64531fd7
+# %% ../nbs/04e_study.ipynb #13d181aa
 def _missing(configs, results, data):
     "Configurations to compute; says what is there, and refuses results that were computed on other data"
     there = {c.run: results.records[c.run]['runtime'] for c in configs if c.run in results.records}
