@@ -7,23 +7,21 @@ __all__ = ['CORES', 'LIMITS', 'check_limits', 'parse_ints', 'training_options', 
            'supernet_calibrate', 'supernet_train', 'supernet_eval', 'supernet_report', 'supernet_probe',
            'supernet_bench']
 
-# %% ../nbs/05a_commands.ipynb #63b72948
+# %% ../nbs/05a_commands.ipynb #43c82815
 import math, os
 from dataclasses import replace
 from pathlib import Path
-import torch
 from fastcore.meta import delegates
-from .console import shortened
-from .data import BadInput, load_data
+from .data import BadInput, check_int, shown
 from .engine import Cluster, Pool, Serial
-from .files import check_target, check_writable, load_net, save_net, write_whole
-from .runs import (FIXES, SCRATCH_EPOCHS, SUPERNET_EPOCHS, describe, run, scratch_config, supernet_config)
+from .files import check_target, check_writable, load_net, save_net
+from .runs import SCRATCH_EPOCHS, SUPERNET_EPOCHS, describe, run, scratch_config, supernet_config
 from .store import Results
-from .study import EVALUATED, Calibrator, Task, Worker, about, compute, show_time, study
+from .study import EVALUATED, Calibrator, Task, Worker, about, compute, study
 from .supernet import SubNet, SuperNet, parse_arch, search_space, show_arch
 from .train import evaluate, evaluate_all, runtime
 
-# %% ../nbs/05a_commands.ipynb #d7deba6c
+# %% ../nbs/05a_commands.ipynb #559dda8e
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 LIMITS = dict(epochs=(1, 100_000), supernet_epochs=(1, 100_000), scratch_epochs=(1, 100_000), seed=(0, 2**32-1),
     seeds=(0, 2**32-1), widths=(1, 4096), depths=(1, 64), threads=(1, max(CORES, 2)), jobs=(1, 4*max(CORES, 2)),
@@ -34,8 +32,7 @@ def check_limits(
 ):
     "Raises `BadInput` for a value outside `LIMITS`."
     for k,v in values.items():
-        least,most = LIMITS[k]
-        if v is not None and not least<=v<=most: raise BadInput(f'{k} {shortened(v)}: choose {least}..{most}')
+        if v is not None: check_int(v, k, *LIMITS[k])
 
 def parse_ints(
     s:str, # Such as '16,32'
@@ -45,9 +42,9 @@ def parse_ints(
     parts = [p.strip() for p in str(s).split(',')]
     least,most = LIMITS[what]
     if all(p.isascii() and p.isdigit() and len(p)<20 and least<=int(p)<=most for p in parts): return tuple(map(int, parts))
-    raise BadInput(f'{what} {shortened(s)!r}: give integers from {least} to {most}, separated by commas')
+    raise BadInput(f'{what} {shown(s)}: give integers from {least} to {most}, separated by commas')
 
-# %% ../nbs/05a_commands.ipynb #c8a6609e
+# %% ../nbs/05a_commands.ipynb #0b200b08
 def training_options(
     sampler:str=None, # uniform (default), fair, sandwich, exhaustive, epsilon_greedy, nested, deep, path_dropout, progressive or few_shot_1..3
     bn:str=None, # affine: affine parameters of BatchNorm per node too
@@ -74,7 +71,7 @@ def training_options(
     worker = Worker(dataset, data_root, n_train, device, precision, threads)
     return own|dict(max_depths=depths), dict(widths=widths, dataset=dataset, n_train=n_train), worker
 
-# %% ../nbs/05a_commands.ipynb #672e9a3a
+# %% ../nbs/05a_commands.ipynb #5fb6395c
 def engine_for(
     worker:Worker, # With the device
     jobs:int|None=None, # At a time
@@ -212,7 +209,7 @@ def supernet_report(
     from supernet_nas.compare import report
     report(Results(_folder(out), readonly=True))
 
-# %% ../nbs/05a_commands.ipynb #9b339b04
+# %% ../nbs/05a_commands.ipynb #525e0901
 def supernet_probe(
     seeds:str='0', # Comma-separated
     epochs:int=SUPERNET_EPOCHS, # Of the supernet
@@ -244,7 +241,7 @@ def _probe_task(c, results):
     what = c, node['n_correct'], few if all(map(os.path.exists, few)) else []
     return Task(f'{c.run}.probe', what, describe(c), c.epochs)
 
-# %% ../nbs/05a_commands.ipynb #c0f7943a
+# %% ../nbs/05a_commands.ipynb #f4a7be8a
 def supernet_bench(
     repeats:int=5, # Timed rounds
     steps:int=54, # Training steps in a round

@@ -6,7 +6,7 @@
 __all__ = ['EVALUATED', 'TIMED', 'WAIT', 'EXPECTED', 'Worker', 'about', 'Task', 'Calibrator', 'Pace', 'measure_pace',
            'seconds_of', 'makespan', 'show_time', 'Unfinished', 'compute', 'study']
 
-# %% ../nbs/04e_study.ipynb #95dfc434
+# %% ../nbs/04e_study.ipynb #64f98f9a
 import functools, heapq, statistics, sys, time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from .store import Results
 from .supernet import SubNet, SuperNet, search_space
 from .train import Recipe, Runtime, progress, runtime, train
 
-# %% ../nbs/04e_study.ipynb #fb34bf39
+# %% ../nbs/04e_study.ipynb #22748f6d
 @functools.lru_cache(maxsize=1)
 def _loaded(dataset, data_root, n_train, device): return load_data(dataset, data_root, n_train, device)
 
@@ -52,7 +52,7 @@ class Worker:
         record,net = run(task.what, data, rt, lambda: tick(share))
         return record, net_bytes(net, **about(task.what, record)) if task.what.arm=='supernet' else None
 
-# %% ../nbs/04e_study.ipynb #d9f6130a
+# %% ../nbs/04e_study.ipynb #084fdf59
 EVALUATED = ('own', 'node')  # the kinds of statistics that a saved network is evaluated with
 
 def about(c:Config, record:dict)->dict:
@@ -61,7 +61,7 @@ def about(c:Config, record:dict)->dict:
               for a,n in s['n_correct'].items()]
     return c.filled|dict(scores=scores)
 
-# %% ../nbs/04e_study.ipynb #17718891
+# %% ../nbs/04e_study.ipynb #37b00afa
 @dataclass(frozen=True)
 class Task:
     "Something to compute."
@@ -72,7 +72,7 @@ class Task:
 
     def __str__(self): return self.words
 
-# %% ../nbs/04e_study.ipynb #fb3df459
+# %% ../nbs/04e_study.ipynb #32c0bc4a
 class Calibrator(Worker):
     "Scores saved supernets with statistics from more and more images."
     def __call__(self,
@@ -83,7 +83,7 @@ class Calibrator(Worker):
         (name,path),(data,rt) = task.what,self.ready()
         return calibrate(name, load_net(path)[0], data, rt, tick=lambda: tick(1))
 
-# %% ../nbs/04e_study.ipynb #c8eb1a15
+# %% ../nbs/04e_study.ipynb #0f67ee0c
 TIMED = 12  # steps of each network: a second or so
 
 @dataclass(frozen=True)
@@ -113,15 +113,16 @@ def measure_pace(
     slope = max(t1-t0, 0)/(f1-f0) if f1>f0 else 0.
     return Pace(max(t0-slope*f0, 0), slope)
 
-# %% ../nbs/04e_study.ipynb #b80b7422
+# %% ../nbs/04e_study.ipynb #423acb50
 @functools.lru_cache(maxsize=1000)
 def _flops(widths, max_depths, sampler, separate, arch, in_channels, num_classes, x_shape, draws=20):
-    "FLOPs for one image of an average training step, and of scoring all networks at once as if it were a step"
-    if arch: return (step_flops(SubNet(arch, widths, in_channels, num_classes), (), x_shape),)*2
+    "FLOPs for one image of an average training step, of one with all networks, and of one with one network"
+    if arch: return (step_flops(SubNet(arch, widths, in_channels, num_classes), (), x_shape),)*3
     net,draw = SuperNet(widths, max_depths, in_channels, num_classes),make_sampler(sampler, max_depths)
     kinds = [tuple(draw()) for _ in range(draws)]
     mean = sum(step_flops(net, archs, x_shape, separate) for archs in kinds)/draws
-    return mean, step_flops(net, tuple(draw.space), x_shape)
+    one = sum(step_flops(net, (a,), x_shape) for a in (net.space[0], net.space[-1]))/2
+    return mean, step_flops(net, tuple(draw.space), x_shape), one
 
 def seconds_of(
     c:Config, # A run
@@ -131,15 +132,15 @@ def seconds_of(
     "About how long a run takes in one process: its training, its learning curve and its scores."
     n,size = len(data.train.y),batch_size(c, len(data.train.y))
     kind = c.widths, c.max_depths, c.sampler, bool(c.gradient), c.arch
-    step,scores = _flops(*kind, data.in_channels, data.num_classes, tuple(data.train.x.shape[1:]))
+    step,all_nets,one = _flops(*kind, data.in_channels, data.num_classes, tuple(data.train.x.shape[1:]))
     seen = -(-c.epochs//-(-c.epochs//CURVE_POINTS))*len(data.valid.y)
     once = len(data.valid.y)+len(data.test.y)
-    forward = (seen+(3 if c.arm=='supernet' else 1)*once)*pace.step(scores)
-    if c.arm=='supernet': forward += len(search_space(c.max_depths))*(once+min(RECAL_IMAGES, n))*pace.step(step)
+    forward = (seen+(3 if c.arm=='supernet' else 1)*once)*pace.step(all_nets)
+    if c.arm=='supernet': forward += len(search_space(c.max_depths))*(once+min(RECAL_IMAGES, n))*pace.step(one)
     training = total_steps(c, n)*pace.step(step)*size/Recipe().batch_size
     return training + forward/Recipe().batch_size/3
 
-# %% ../nbs/04e_study.ipynb #098306d8
+# %% ../nbs/04e_study.ipynb #ae8ff20f
 def makespan(
     seconds:list[float], # Of each task
     slots:int # Tasks at a time
@@ -153,7 +154,7 @@ def show_time(seconds:float)->str:
     "Rounded, with its unit."
     return f'{seconds:.0f} s' if seconds<100 else f'{seconds/60:.0f} min'
 
-# %% ../nbs/04e_study.ipynb #394bf7f1
+# %% ../nbs/04e_study.ipynb #15ab9f92
 class _Queue:
     "Tasks that are left, longest first"
     def __init__(self, tasks, results):
@@ -176,7 +177,7 @@ class _Queue:
         for name,claim in self.claims.items(): self.results.release(name, claim)
         self.claims = {}
 
-# %% ../nbs/04e_study.ipynb #10053617
+# %% ../nbs/04e_study.ipynb #1d7ac7a2
 WAIT = 1  # seconds between two looks at what other processes are computing
 
 class Unfinished(RuntimeError):
@@ -215,7 +216,7 @@ def compute(
 
 EXPECTED = (BadInput, Died, FloatingPointError, MemoryError, OSError)  # what can befall a task; else it is a mistake here
 
-# %% ../nbs/04e_study.ipynb #b024ea55
+# %% ../nbs/04e_study.ipynb #cc751d8c
 def study(
     configs:list[Config], # All of one dataset and `n_train`
     results:Results, # Where records are written, and looked up
@@ -245,7 +246,7 @@ def _weights(results):
     (results.folder/'weights').mkdir(exist_ok=True)
     return results.folder/'weights'
 
-# %% ../nbs/04e_study.ipynb #13d181aa
+# %% ../nbs/04e_study.ipynb #d9766441
 def _missing(configs, results, data):
     "Configurations to compute; says what is there, and refuses results that were computed on other data"
     there = {c.run: results.records[c.run]['runtime'] for c in configs if c.run in results.records}
