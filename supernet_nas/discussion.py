@@ -235,7 +235,7 @@ def bn_probe(
 
 # %% ../nbs/06_discussion.ipynb #9655b01a
 def probes(
-    results:Results, # With `probes.csv`
+    results:Results, # With probes
     probe:str, # Which
     epochs:int=SUPERNET_EPOCHS # Length of the training
 )->pd.DataFrame: # Rows with the run's `seed`
@@ -272,7 +272,7 @@ def node_mismatch(
 
 # %% ../nbs/06_discussion.ipynb #679bf713
 def plot_where(
-    results:Results, # With `probes.csv`
+    results:Results, # With probes
     mismatch:pd.DataFrame # Of `node_mismatch`, of several supernets
 )->plt.Figure:
     "Where the mismatch sits, how it grows, and how far each node's statistics are from the shared ones."
