@@ -19,7 +19,8 @@ from .data import BadInput
 from .runs import FIXES, check_writable
 from .supernet import search_space, show_arch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
-from scipy.stats import bootstrap, kendalltau, spearmanr, ttest_1samp
+from scipy.special import stdtrit
+from scipy.stats import kendalltau, spearmanr
 
 # %% ../nbs/05_compare.ipynb #aca0f032
 _data = ['dataset', 'n_train']
@@ -31,7 +32,7 @@ _kinds = dict(shared='shared', recalibrated='recalibrated', node='per node', own
 class Comparison:
     "One kind of supernet and its networks trained from scratch."
     name: str # For people
-    slug: str # For file names: a-z, 0-9 and '-' alone
+    slug: str # For file names: a-z, 0-9, '-' and '_' alone
     runs: pd.DataFrame # Rows of `runs` of both arms
     scores: pd.DataFrame # One row per run, network, kind of statistics and split, with `accuracy` in %
     curves: pd.DataFrame # One row per run, epoch and network, with validation `accuracy` in %
@@ -53,7 +54,7 @@ def _printable(text, longest=300):
     text = ''.join(ch if ch.isprintable() else '?' for ch in text)
     return text if len(text)<=longest else text[:longest-3]+'...'
 
-def _slug(parts, longest=100): return re.sub('[^a-z0-9]', '-', '-'.join(map(str, parts)).lower())[:longest]
+def _slug(parts, longest=100): return re.sub('[^a-z0-9_]', '-', '-'.join(map(str, parts)).lower())[:longest]
 
 def _names(s, scratch_epochs):
     "Name and slug of a supernet's row `s` against networks of so many epochs"
@@ -161,9 +162,12 @@ def interval(
 )->dict: # mean, std, n, and the ends `lo`, `hi` of the 95 % interval; NaN where n is 1 or all are equal
     "Mean of paired differences with its t interval."
     d = pd.Series(differences, dtype=float)
-    varies = d.max()-d.min()>1e-9  # beyond the rounding of floats
-    ci = ttest_1samp(d, 0).confidence_interval() if varies else (float('nan'),)*2
-    return dict(mean=d.mean(), std=d.std(), n=len(d), lo=ci[0], hi=ci[1])
+    a,n,lo,hi = d.values,len(d),float('nan'),float('nan')
+    if d.max()-d.min()>1e-9:  # beyond the rounding of floats
+        m = a.mean()
+        se,tail = np.sqrt(((a-m)**2).mean()*(n/(n-1))/n),(1-0.95)/2
+        lo,hi = m+stdtrit(n-1, tail)*se,m+stdtrit(n-1, 1-tail)*se
+    return dict(mean=d.mean(), std=d.std(), n=n, lo=lo, hi=hi)
 
 def gaps(
     c:Comparison, # Both arms
@@ -313,10 +317,9 @@ def _taus(a, b):
 def _tau_interval(guess, truth):
     "95 % percentile bootstrap of the tau between two means over seeds; both arms resampled"
     if len(guess)<2 or guess.shape[1]<2: return float('nan'),float('nan')
-    def tau(i, j, axis): return _taus(*(d.values[k.astype(int)].mean(-2) for d,k in ((guess, i), (truth, j))))
-    seeds = range(len(guess)),range(len(truth))
-    ends = bootstrap(seeds, tau, vectorized=True, method='percentile', n_resamples=1000, rng=0).confidence_interval
-    return tuple(map(float, ends))
+    rng,tail = np.random.default_rng(0),100*(1-0.95)/2
+    means = [d.values[rng.integers(0, len(d), (1000, len(d)))].mean(1) for d in (guess, truth)]
+    return tuple(map(float, np.percentile(_taus(*means), (tail, 100-tail))))  # NaN if the tau of a resample is not defined
 
 def ranking(
     c:Comparison # What to rank
@@ -440,8 +443,10 @@ def plot_budget(
     fig,ax = (ax.figure,ax) if ax else plt.subplots(figsize=(6,3), layout='constrained')
     for (arm,bn),d in b.sort_values('epochs').groupby(['arm', 'bn']):
         err = (d.hi-d['mean'], d['mean']-d.lo) if d.n.min()>1 else None
-        ax.errorbar(d.FLOPs, 100-d['mean'], yerr=err, lw=1, ms=5, capsize=2, label=dict(supernet='supernet, per node', scratch='nine from scratch')[arm], **_style[_kinds[bn]])
-        for r in d.itertuples(): ax.annotate(f'{r.epochs}', (r.FLOPs, 100-r.mean), textcoords='offset points', fontsize=8, color=_style[_kinds[bn]]['color'], ha='right' if arm=='supernet' else 'left', xytext=(-8,-3) if arm=='supernet' else (8,-3))  # on falling curves free of the line
+        d = d.assign(error=(100-d['mean']).clip(lower=0.01))  # the axis is logarithmic
+        label = dict(supernet='supernet, per node', scratch='nine from scratch')[arm]
+        ax.errorbar(d.FLOPs, d.error, yerr=err, lw=1, ms=5, capsize=2, label=label, **_style[_kinds[bn]])
+        for r in d.itertuples(): ax.annotate(f'{r.epochs}', (r.FLOPs, r.error), textcoords='offset points', fontsize=8, color=_style[_kinds[bn]]['color'], ha='right' if arm=='supernet' else 'left', xytext=(-8,-3) if arm=='supernet' else (8,-3))  # on falling curves free of the line
     ax.margins(.15); ax.set(xscale='log', yscale='log', xlabel='training FLOPs of the arm', ylabel='mean test error (%)'); ax.grid(alpha=.3, which='both'); ax.legend(fontsize=8)
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7))); ax.yaxis.set_minor_formatter(NullFormatter()); ax.yaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
