@@ -590,7 +590,10 @@ def figures(
     return draw
 
 # %% ../nbs/05_compare.ipynb #0fbf0e22
-def _csv(df): return df.to_csv(index=False, float_format='%.10g', lineterminator='\n')  # beyond that, digits depend on the order of a sum
+def _csv(df):
+    "Nine decimals: those after them depend on the order of a sum"
+    def text(x): return repr(round(float(x), 9))
+    return df.to_csv(index=False, float_format=text, lineterminator='\n')
 
 def _png(fig):
     out = io.BytesIO()
