@@ -50,7 +50,8 @@ def _keep_freed_memory():
 
 def _fast_bf16(device):
     if device=='cuda': return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device=='cpu' and any(getattr(torch.cpu, f'_is_{f}_supported', lambda: False)() for f in ('amx_tile', 'avx512_bf16'))
+    tests = [getattr(torch.cpu, f'_is_{f}_supported', lambda: False) for f in ('amx_tile', 'avx512_bf16')]
+    return device=='cpu' and any(test() for test in tests)
 
 def runtime(
     device:str='auto', # 'auto', 'cuda', 'mps' or 'cpu'
@@ -60,8 +61,10 @@ def runtime(
     _keep_freed_memory()
     found = dict(cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available(), cpu=True)
     there = [d for d in DEVICES if found[d]]
-    if device not in ('auto', *there): raise BadInput(f'device {shown(device)}: choose auto or one of {", ".join(there)}')
-    if precision not in ('auto', *PRECISIONS): raise BadInput(f'precision {shown(precision)}: choose auto, bf16 or fp32')
+    if device not in ('auto', *there):
+        raise BadInput(f'device {shown(device)}: choose auto or one of {", ".join(there)}')
+    if precision not in ('auto', *PRECISIONS):
+        raise BadInput(f'precision {shown(precision)}: choose auto, bf16 or fp32')
     if device=='auto': device = there[0]
     if precision=='auto': precision = 'bf16' if _fast_bf16(device) else 'fp32'
     return Runtime(device, precision)
@@ -121,7 +124,7 @@ def steps_per_epoch(
     n:int, # Training images
     recipe:Recipe=Recipe() # For its batch size
 )->int: # At least 1
-    "Full batches in `n` images; the incomplete last one is dropped, so that all batch statistics are over equally many images."
+    "Full batches in `n` images; the incomplete last one is dropped, so that batch statistics are over equally many."
     return max(n//recipe.batch_size, 1)
 
 # %% ../nbs/04_train.ipynb #81df6527
@@ -131,7 +134,7 @@ def check_split(
     net:nn.Module, # Any classifier
     split # What should be a `Split`
 )->Split: # `split`
-    "Images and labels that fit a network of ours, and any other classifier as far as that can be known; raises `BadInput`."
+    "Images and labels that fit a network, as far as that can be known without running it; raises `BadInput`."
     if not isinstance(net, nn.Module): raise BadInput(f'network {shown(net)}: give an nn.Module')
     if not isinstance(split, Split): raise BadInput(f'images and labels {shown(split)}: give a `Split`')
     if isinstance(net, (SuperNet, SubNet)):
@@ -142,26 +145,35 @@ def check_split(
 
 def _check_logits(logits, n, max_label):
     "Raises `BadInput` unless a batch of `n` has logits for all classes; looks at shapes only"
-    if not isinstance(logits, Tensor) or logits.ndim!=2 or len(logits)!=n: raise BadInput(f'the network returns {getattr(logits, "shape", type(logits).__name__)} for {n} images: it must return logits (B, num_classes)')
-    if logits.shape[1]<=max_label: raise BadInput(f'label {max_label} for a network of {logits.shape[1]} classes, 0..{logits.shape[1]-1}')
+    if not isinstance(logits, Tensor) or logits.ndim!=2 or len(logits)!=n:
+        raise BadInput(f'the network returns {getattr(logits, "shape", type(logits).__name__)} for {n} images: '
+                       'it must return logits (B, num_classes)')
+    if logits.shape[1]<=max_label:
+        raise BadInput(f'label {max_label} for a network of {logits.shape[1]} classes, 0..{logits.shape[1]-1}')
 
+# %% ../nbs/04_train.ipynb #9e6bf253
 def _check_training(net, split, epochs, sampler, calls):
     "Raises `BadInput` for what cannot be trained"
-    if isinstance(net, SuperNet)!=(sampler is not None): raise BadInput(f'{type(net).__name__} {"without" if sampler is None else "with"} a sampler: a SuperNet needs one, other networks take none')
+    if isinstance(net, SuperNet)!=(sampler is not None):
+        raise BadInput(f'{type(net).__name__} {"without" if sampler is None else "with"} a sampler: '
+                       'a SuperNet needs one, other networks take none')
     if sampler is not None: check_space(sampler, net)
     check_split(net, split)
     check_int(epochs, 'epochs', 1, MOST_EPOCHS)
-    if not any(p.requires_grad for p in net.parameters()): raise BadInput(f'{type(net).__name__} has nothing to train: none of its parameters requires a gradient')
+    if not any(p.requires_grad for p in net.parameters()):
+        raise BadInput(f'{type(net).__name__} has nothing to train: none of its parameters requires a gradient')
     for k,f in calls.items():
         if f is not None and not callable(f): raise BadInput(f'{k} {shown(f)}: give a function')
 
+# %% ../nbs/04_train.ipynb #2b3d05b7
 @contextlib.contextmanager
 def _batch_norm_explained(n):
     "PyTorch's complaint about a batch of `n` in our words"
     try: yield
     except ValueError as e:
         if 'more than 1 value per channel' not in str(e): raise
-        raise BadInput(f'a batch of {n} image{"s"[:n!=1]} leaves BatchNorm one value per channel: choose larger batches or images') from e
+        raise BadInput(f'a batch of {n} image{"s"[:n!=1]} leaves BatchNorm one value per channel: '
+                       'choose larger batches or images') from e
 
 # %% ../nbs/04_train.ipynb #d23182c1
 def _step(net, x, y, archs, opt, rt, loss, gradient, max_label):
@@ -171,7 +183,8 @@ def _step(net, x, y, archs, opt, rt, loss, gradient, max_label):
         logits = [outs[a] for a in archs or [None]]  # an architecture drawn twice counts twice
         for o in logits: _check_logits(o, len(x), max_label)
         losses = loss(logits, x, y, archs)
-    if len(losses)!=len(logits): raise BadInput(f'the loss returns {len(losses)} numbers for {len(logits)} networks: give one for each')
+    if len(losses)!=len(logits):
+        raise BadInput(f'the loss returns {len(losses)} numbers for {len(logits)} networks: give one for each')
     opt.zero_grad()
     if gradient is None:
         mean = sum(losses)/len(losses)
@@ -183,7 +196,8 @@ def _separate(net, losses, gradient):
     "Let `gradient` make one gradient of those of the losses"
     params = [p for p in net.parameters() if p.requires_grad]
     none = [None]*len(params)
-    grads = [torch.autograd.grad(l, params, retain_graph=True, allow_unused=True) if l.requires_grad else none for l in losses]
+    grad = lambda l: torch.autograd.grad(l, params, retain_graph=True, allow_unused=True)
+    grads = [grad(l) if l.requires_grad else none for l in losses]
     for p,g in zip(params, gradient(grads)): p.grad = g
 
 # %% ../nbs/04_train.ipynb #bce6550a
@@ -193,7 +207,8 @@ def _epoch(step, batches, sampler, hist, total_steps, after):
     for ix in batches:
         if sampler: sampler.done = hist.steps/total_steps
         archs = sampler() if sampler else []
-        if sampler and not archs: raise BadInput(f'{type(sampler).__name__} draws no architecture: it must draw at least one for each step')
+        if sampler and not archs:
+            raise BadInput(f'{type(sampler).__name__} draws no architecture: it must draw at least one for each step')
         losses = step(ix, archs)
         total += sum(losses)/len(losses)
         hist.steps += 1
@@ -203,11 +218,11 @@ def _epoch(step, batches, sampler, hist, total_steps, after):
         after()
     return float(total)/len(batches)
 
+# %% ../nbs/04_train.ipynb #2d91a3df
 def _schedule(opt, recipe, steps):
-    "One-cycle learning rate"
-    # OneCycleLR divides by zero when the warm-up is one step: a shorter training takes the beginning of 8 steps
+    "One-cycle learning rate; a short training takes the beginning of 8 steps"
     total = max(steps, 8)
-    if recipe.warmup*total==1: total += 1
+    if recipe.warmup*total==1: total += 1  # OneCycleLR divides by zero when the warm-up is one step
     return OneCycleLR(opt, recipe.lr, total_steps=total, pct_start=recipe.warmup, cycle_momentum=False)
 
 # %% ../nbs/04_train.ipynb #0d169b0a
@@ -225,8 +240,9 @@ def train(
     gradient=None, # Makes one gradient of those of a step's architectures; None: their average
     state=None # Called with (optimizer, architectures) before each update
 )->History:
-    "Train `net` in place: SGD with Nesterov momentum, one-cycle learning rate. Raises `BadInput`, and `FloatingPointError` if the loss diverges."
-    _check_training(net, split, epochs, sampler, dict(on_epoch=on_epoch, tick=tick, loss=loss, gradient=gradient, state=state))
+    "Train `net` in place, by SGD. Raises `BadInput`, and `FloatingPointError` if the loss diverges."
+    calls = dict(on_epoch=on_epoch, tick=tick, loss=loss, gradient=gradient, state=state)
+    _check_training(net, split, epochs, sampler, calls)
     rt,hist = rt or runtime(), History()
     n,batch = steps_per_epoch(len(split), recipe),min(recipe.batch_size, len(split))
     rt.prepare(net)
@@ -247,7 +263,8 @@ def train(
             batches = torch.randperm(len(split), generator=gen).to(rt.device).split(recipe.batch_size)[:n]
             with _batch_norm_explained(batch): hist.losses.append(_epoch(step, batches, sampler, hist, epochs*n, after))
             hist.seconds += time.perf_counter()-start
-            if not math.isfinite(hist.losses[-1]): raise FloatingPointError(f'training loss is {hist.losses[-1]} in epoch {epoch}')
+            if not math.isfinite(hist.losses[-1]):
+                raise FloatingPointError(f'training loss is {hist.losses[-1]} in epoch {epoch}')
             if on_epoch: on_epoch(epoch, net)
     return hist
 
@@ -274,7 +291,9 @@ def _count(net, forward, split, rt)->dict:
                 n[a] += (logits.argmax(1)==y).sum()
                 finite[a] = finite.get(a, True)&logits.isfinite().all()
     bad = [a for a,ok in finite.items() if not ok]
-    if bad: raise BadInput(f'{type(net).__name__} gives logits that are NaN or infinite{f", as architecture {bad[0]}" if bad[0] else ""}: its weights or statistics are')
+    if bad:
+        raise BadInput(f'{type(net).__name__} gives logits that are NaN or '
+                       f'infinite{f", as architecture {bad[0]}" if bad[0] else ""}: its weights or statistics are')
     return {a: int(c) for a,c in n.items()}
 
 # %% ../nbs/04_train.ipynb #93a7f034
@@ -284,7 +303,8 @@ def evaluate(
     rt:Runtime|None=None # None: `runtime()`
 )->int: # Number of images whose top-1 class is right
     "Top-1 correct predictions of one network, in eval mode; raises `BadInput`, also for logits that are not finite."
-    if isinstance(net, SuperNet): raise BadInput('a SuperNet is scored by evaluate_all, or one of its networks: net.subnet(arch)')
+    if isinstance(net, SuperNet):
+        raise BadInput('a SuperNet is scored by evaluate_all, or one of its networks: net.subnet(arch)')
     return _count(net, lambda x: {(): net(x)}, split, rt or runtime())[()]
 
 # %% ../nbs/04_train.ipynb #fb577ffb
@@ -294,7 +314,8 @@ def evaluate_all(
     rt:Runtime|None=None # None: `runtime()`
 )->dict[Arch,int]: # Correct images of each architecture
     "Top-1 correct predictions of all networks of a supernet, from one shared-prefix pass; raises as `evaluate`."
-    if not isinstance(net, SuperNet): raise BadInput(f'{type(net).__name__}: only a SuperNet has several networks, take evaluate')
+    if not isinstance(net, SuperNet):
+        raise BadInput(f'{type(net).__name__}: only a SuperNet has several networks, take evaluate')
     return _count(net, net.forward_all, split, rt or runtime())
 
 # %% ../nbs/04_train.ipynb #b1f2a7bf
@@ -302,8 +323,10 @@ def _check_recalibration(net, images, arch, batch_size):
     "Images and batch size that can be used; raises `BadInput`"
     ours = isinstance(net, (SuperNet, SubNet))
     images = check_images(images, 4 if ours else None)
-    if ours and images.shape[1]!=net.config['in_channels']: raise BadInput(f'images with {images.shape[1]} channels for a network of {net.config["in_channels"]}')
-    if isinstance(net, SuperNet) and arch is None: raise BadInput('a supernet is recalibrated along one architecture: give arch')
+    if ours and images.shape[1]!=net.config['in_channels']:
+        raise BadInput(f'images with {images.shape[1]} channels for a network of {net.config["in_channels"]}')
+    if isinstance(net, SuperNet) and arch is None:
+        raise BadInput('a supernet is recalibrated along one architecture: give arch')
     if isinstance(net, SuperNet): check_arch(arch, net.max_depths)
     elif arch is not None: raise BadInput(f'{type(net).__name__} has no architectures: leave arch out')
     return images, check_int(batch_size, 'batch_size')
