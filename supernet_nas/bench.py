@@ -72,7 +72,7 @@ def plain_score(net, batches, archs, device='cpu'):
     net.to(device).eval()
     return {a: sum((net(x.to(device), a).argmax(1)==y.to(device)).sum().item() for x,y in batches) for a in archs}
 
-# %% ../nbs/04f_bench.ipynb #a7b2385f
+# %% ../nbs/04f_bench.ipynb #473547e1
 class Balanced(Sampler):
     "The same shuffled list of architectures for both sides."
     def __init__(self,
@@ -167,7 +167,7 @@ def ratios(
         out[f'ours vs {v}'] = [f'{m:.2f} ({lo:.2f} to {hi:.2f})' for m,lo,hi in zip(g.median(), g.min(), g.max())]
     return out.loc[list(images.index)]
 
-# %% ../nbs/04f_bench.ipynb #8a286855
+# %% ../nbs/04f_bench.ipynb #2630c584
 def train_some(
     steps:int, # Training steps of batch 128
     worker:Worker # Device, precision, threads
@@ -201,7 +201,7 @@ def study_rates(
                 if r: rows.append(row)
     return rows
 
-# %% ../nbs/04f_bench.ipynb #9f8f109c
+# %% ../nbs/04f_bench.ipynb #250fe699
 def product_rate(
     precision:str, # 'bf16' or 'fp32'
     device:str='cpu', # Where
@@ -230,7 +230,7 @@ def share_of_product(
     about = dict(task='share of a matrix product', variant='ours', precision=rt.precision, threads=worker.threads)
     return [about|dict(round=r, share=share()) for r in range(1, repeats+1)]
 
-# %% ../nbs/04f_bench.ipynb #cfcbaf13
+# %% ../nbs/04f_bench.ipynb #8057f145
 MANY = 10_000 # runs
 
 def read_many(
@@ -260,7 +260,7 @@ def copies(
         c = replace(config_from(record['config']), seed=seed)
         (runs/f'{c.run}.json').write_bytes(seal(record|dict(run=c.run, config=c.filled)))
 
-# %% ../nbs/04f_bench.ipynb #a269616a
+# %% ../nbs/04f_bench.ipynb #a3f89a73
 def measure(
     repeats:int, # Timed rounds
     steps:int, # Training steps in a round
@@ -282,7 +282,7 @@ def measure(
     write_whole(folder/'bench.csv', df.to_csv(index=False, lineterminator='\n'))
     for table in (ratios(df).T, study_table(df), rest_table(df)): print(table.to_string(), end='\n\n')
 
-# %% ../nbs/04f_bench.ipynb #b4ef0874
+# %% ../nbs/04f_bench.ipynb #76ffc3b5
 def study_table(
     rows:'pd.DataFrame' # Of bench.csv
 )->'pd.DataFrame':

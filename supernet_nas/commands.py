@@ -7,7 +7,7 @@ __all__ = ['CORES', 'LIMITS', 'check_limits', 'parse_ints', 'training_options', 
            'supernet_calibrate', 'supernet_train', 'supernet_eval', 'supernet_report', 'supernet_probe',
            'supernet_bench']
 
-# %% ../nbs/05a_commands.ipynb #43c82815
+# %% ../nbs/05a_commands.ipynb #8e2f949f
 import math, os
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from .study import EVALUATED, Calibrator, Task, Worker, about, compute, study
 from .supernet import SubNet, SuperNet, parse_arch, search_space, show_arch
 from .train import evaluate, evaluate_all, runtime
 
-# %% ../nbs/05a_commands.ipynb #559dda8e
+# %% ../nbs/05a_commands.ipynb #0cbf4740
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 LIMITS = dict(epochs=(1, 100_000), supernet_epochs=(1, 100_000), scratch_epochs=(1, 100_000), seed=(0, 2**32-1),
     seeds=(0, 2**32-1), widths=(1, 4096), depths=(1, 64), threads=(1, max(CORES, 2)), jobs=(1, 4*max(CORES, 2)),
@@ -44,7 +44,7 @@ def parse_ints(
     if all(p.isascii() and p.isdigit() and len(p)<20 and least<=int(p)<=most for p in parts): return tuple(map(int, parts))
     raise BadInput(f'{what} {shown(s)}: give integers from {least} to {most}, separated by commas')
 
-# %% ../nbs/05a_commands.ipynb #0b200b08
+# %% ../nbs/05a_commands.ipynb #efa5c32b
 def training_options(
     sampler:str=None, # uniform (default), fair, sandwich, exhaustive, epsilon_greedy, nested, deep, path_dropout, progressive or few_shot_1..3
     bn:str=None, # affine: affine parameters of BatchNorm per node too
@@ -71,7 +71,7 @@ def training_options(
     worker = Worker(dataset, data_root, n_train, device, precision, threads)
     return own|dict(max_depths=depths), dict(widths=widths, dataset=dataset, n_train=n_train), worker
 
-# %% ../nbs/05a_commands.ipynb #5fb6395c
+# %% ../nbs/05a_commands.ipynb #e756558f
 def engine_for(
     worker:Worker, # With the device
     jobs:int|None=None, # At a time
@@ -209,7 +209,7 @@ def supernet_report(
     from supernet_nas.compare import report
     report(Results(_folder(out), readonly=True))
 
-# %% ../nbs/05a_commands.ipynb #525e0901
+# %% ../nbs/05a_commands.ipynb #6947c611
 def supernet_probe(
     seeds:str='0', # Comma-separated
     epochs:int=SUPERNET_EPOCHS, # Of the supernet
@@ -241,7 +241,7 @@ def _probe_task(c, results):
     what = c, node['n_correct'], few if all(map(os.path.exists, few)) else []
     return Task(f'{c.run}.probe', what, describe(c), c.epochs)
 
-# %% ../nbs/05a_commands.ipynb #f4a7be8a
+# %% ../nbs/05a_commands.ipynb #df473322
 def supernet_bench(
     repeats:int=5, # Timed rounds
     steps:int=54, # Training steps in a round

@@ -7,66 +7,54 @@ __all__ = ['Comparison', 'comparisons', 'main_comparisons', 'summary', 'by_seed'
            'plot_compare', 'headline', 'decompose', 'plot_decompose', 'calibration', 'plot_calibration', 'agreement',
            'ranking', 'plot_ranking', 'seed_agreement', 'checkpoint_agreement', 'selection', 'cost', 'break_even',
            'plot_cost', 'family', 'equal_updates', 'budget', 'plot_budget', 'pareto', 'plot_pareto', 'plot_curves',
-           'overview', 'abstract', 'figures', 'report']
+           'overview', 'abstract', 'mixing', 'figures', 'report']
 
 # %% ../nbs/05_compare.ipynb #e8c29cf0
+import hashlib, io, math, re
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-import matplotlib.pyplot as plt, pandas as pd
+import matplotlib.pyplot as plt, numpy as np, pandas as pd
+from .files import check_writable, write_whole
 from .runs import FIXES
 from .supernet import search_space, show_arch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
-from scipy.stats import bootstrap, kendalltau, spearmanr, ttest_1samp
+from scipy.special import stdtrit
+from scipy.stats import kendalltau, spearmanr
 
 # %% ../nbs/05_compare.ipynb #aca0f032
+_data = ['dataset', 'n_train']
+_recipe = ['widths', 'batch_size', 'lr', 'warmup', 'momentum', 'weight_decay']  # equal in both arms, as are the data
 _setting = ['sampler', 'max_depths', *FIXES]  # what makes a kind of supernet
-_same = ['dataset', 'n_train', 'widths', 'batch_size', 'lr', 'warmup', 'momentum', 'weight_decay']  # equal in both arms
 _kinds = dict(shared='shared', recalibrated='recalibrated', node='per node', own='from scratch')
 
 @dataclass
 class Comparison:
     "One kind of supernet and its networks trained from scratch."
     name: str # For people
-    slug: str # For file names
+    slug: str # For file names: a-z, 0-9, '-' and '_' alone
     runs: pd.DataFrame # Rows of `runs` of both arms
     scores: pd.DataFrame # One row per run, network, kind of statistics and split, with `accuracy` in %
     curves: pd.DataFrame # One row per run, epoch and network, with validation `accuracy` in %
+    data: tuple # Dataset, number of training images (None: all)
+    recipe: tuple # Widths and hyper-parameters
+    kind: tuple # Sampler, largest depths and fixes of the supernet
+    epochs: dict # By arm
+    lost: str='' # Which seeds do not count, and what they lack
 
-def _epochs(c, arm): return c.runs[c.runs.arm==arm].epochs.iloc[0]
+def _epochs(c, arm): return c.epochs[arm]
 
-def _join(table, runs):
-    df = table.merge(runs[['run', 'arm', 'seed', 'epochs']], on='run')
-    return df.assign(accuracy=100*df.n_correct/df.n_total)
+# %% ../nbs/05_compare.ipynb #5e3183f1
+def _values(row, columns):
+    "A row's values as a tuple that can be compared; None where nothing is given"
+    return tuple(None if pd.isna(row[k]) else row[k] for k in columns)
 
-def _of_space(scratch, max_depths):
-    "The runs of a space's networks, for seeds that have all of them"
-    archs = {show_arch(a) for a in search_space(tuple(map(int, max_depths.split(','))))}
-    mine = scratch[scratch.arch.isin(archs)]
-    return mine[mine.groupby('seed').arch.transform('nunique')==len(archs)]
+def _printable(text, longest=300):
+    "On one line, without control characters, and not longer than is read"
+    text = ''.join(ch if ch.isprintable() else '?' for ch in text)
+    return text if len(text)<=longest else text[:longest-3]+'...'
 
-# %% ../nbs/05_compare.ipynb #d0b2b3d3
-def comparisons(
-    results, # A `Results` folder
-    only:list[str]|None=None # Names of runs: give the comparisons that these take part in, with all their seeds; None: all
-)->list[Comparison]:
-    "Every supernet setting beside every scratch setting of the same data, widths and recipe, over the seeds that both have in full."
-    runs,scores,curves = (results.read(t) for t in ('runs', 'scores', 'curves'))
-    scores,curves,found = _join(scores, runs),_join(curves, runs),[]
-    arms = {a: df.groupby(_same+['epochs']+(_setting if a=='supernet' else []), dropna=False) for a,df in runs.groupby('arm')}
-    for key,sup in arms.get('supernet', ()):
-        if sup.sampler.iloc[0].startswith('few_shot'): continue  # has a part of the space only
-        for skey,scr in arms.get('scratch', ()):
-            if not pd.Series(key[:len(_same)]).equals(pd.Series(skey[:len(_same)])): continue
-            scr = _of_space(scr, sup.max_depths.iloc[0])
-            seeds = set(sup.seed)&set(scr.seed)
-            if not seeds: continue
-            both = pd.concat([sup, scr]).query('seed in @seeds')
-            name,slug = _names(sup.iloc[0], scr.epochs.iloc[0])
-            mine = lambda df: df[df.run.isin(both.run)]
-            if slug in {f.slug for f in found}: slug += f'-{sup.run.iloc[0]}'  # they differ in something rarer: the recipe
-            if only is None or all(df.run.isin(only).any() for df in (sup, scr)): found.append(Comparison(name, slug, both, mine(scores), mine(curves)))
-    return found
+def _slug(parts, longest=100): return re.sub('[^a-z0-9_]', '-', '-'.join(map(str, parts)).lower())[:longest]
 
 def _names(s, scratch_epochs):
     "Name and slug of a supernet's row `s` against networks of so many epochs"
@@ -75,17 +63,87 @@ def _names(s, scratch_epochs):
     name = (f"{s.dataset}{''.join(f' ({i} images)' for i in n)}, widths {s.widths}, depths {s.max_depths}: "
             f"supernet ({', '.join([s.sampler, *fixes])}, {s.epochs} epochs) against {scratch_epochs} epochs from scratch")
     parts = [s.dataset, *n, f'w{s.widths}', f'd{s.max_depths}', s.sampler, *fixes, s.epochs, 'vs', scratch_epochs]
-    return name, '-'.join(map(str, parts)).replace(',', '-').replace(' ', '-').lower()
+    return _printable(name), _slug(parts)
+
+# %% ../nbs/05_compare.ipynb #ab870f12
+def _join(table, runs):
+    df = table.merge(runs[['run', 'arm', 'seed', 'epochs']], on='run')
+    return df.assign(accuracy=100*df.n_correct/df.n_total).sort_values(['seed', 'run'], kind='stable', ignore_index=True)
+
+def _of_space(scratch, max_depths):
+    "The runs of a space's networks, and for each seed the networks that it lacks"
+    depths = tuple(map(int, max_depths.split(',')))
+    if math.prod(depths)>scratch.arch.nunique(): archs = None  # no seed can have so many
+    else: archs = [show_arch(a) for a in search_space(depths)]
+    mine = scratch[scratch.arch.isin(archs)] if archs else scratch
+    lacks = {s: [a for a in archs if a not in has] for s,has in mine.groupby('seed').arch.agg(set).items()} if archs else {}
+    return mine,lacks
+
+def _listed(items, most=3):
+    items = list(map(str, items))
+    return '; '.join(items[:most]) + (f' and {len(items)-most} more' if len(items)>most else '')
+
+def _lost(seeds, sup, scratch, lacks):
+    "Which seeds count and what the others lack; empty if all count"
+    why = {}
+    for s in sorted((set(sup.seed)|set(scratch.seed))-seeds):
+        parts = ['the supernet']*(s not in set(sup.seed))
+        if s not in lacks: parts.append('all networks from scratch')
+        elif lacks[s]: parts.append(f'{_listed(lacks[s])} from scratch')
+        why.setdefault(' and '.join(parts), []).append(s)
+    name = lambda ss: f"seed{'s'[:len(ss)>1]} {', '.join(map(str, ss))}"
+    said = [f"{name(ss)} lack{'s'[:len(ss)==1]} {w}" for w,ss in why.items()]
+    return '; '.join([f'{name(sorted(seeds))} only', *said]) if said else ''
+
+# %% ../nbs/05_compare.ipynb #d0b2b3d3
+def _asked(cs, only):
+    "The comparisons that runs of these names take part in, with both arms"
+    mine = lambda c: set(c.runs.arm[c.runs.run.isin(only)])
+    return [c for c in cs if len(mine(c))==2]
+
+def _pairs(runs):
+    "A supernet setting and a scratch setting of the same data and recipe, each as its runs"
+    by = lambda arm, more: runs[runs.arm==arm].groupby(_data+_recipe+['epochs', *more], dropna=False)
+    scratch = {}
+    for _,scr in by('scratch', []): scratch.setdefault(_values(scr.iloc[0], _data+_recipe), []).append(scr)
+    for _,sup in by('supernet', _setting):
+        if sup.sampler.iloc[0].startswith('few_shot'): continue  # has a part of the space only
+        for scr in scratch.get(_values(sup.iloc[0], _data+_recipe), ()): yield sup,scr
+
+def comparisons(
+    results, # A `Results` folder
+    only:list[str]|None=None # Names of runs: those that these take part in, with all their seeds; None: all
+)->list[Comparison]:
+    "Every supernet setting beside every scratch setting of the same data and recipe, over the seeds that both have in full."
+    runs = results.read('runs').sort_values(['seed', 'run'], ignore_index=True)
+    scores,curves = (_join(results.read(t), runs) for t in ('scores', 'curves'))
+    rows = {id(df): df.groupby('run').indices for df in (scores, curves)}
+    def mine(df, both): return df.take(np.sort(np.concatenate([rows[id(df)].get(r, []) for r in both.run]).astype(int)))
+    found,slugs = [],set()
+    for sup,scr in _pairs(runs):
+        scr,lacks = _of_space(scr, sup.max_depths.iloc[0])
+        seeds = {s for s,missing in lacks.items() if not missing}&set(sup.seed)
+        if not seeds: continue
+        both = runs.loc[[*sup.index[sup.seed.isin(seeds)], *scr.index[scr.seed.isin(seeds)]]]
+        s,epochs = sup.iloc[0],dict(supernet=sup.epochs.iloc[0], scratch=scr.epochs.iloc[0])
+        name,slug = _names(s, epochs['scratch'])
+        if slug in slugs: slug += '-'+hashlib.sha256(' '.join(both.run).encode()).hexdigest()[:8]
+        slugs.add(slug)
+        found.append(Comparison(name, slug, both, mine(scores, both), mine(curves, both), _values(s, _data),
+            _values(s, _recipe), _values(s, _setting), epochs, _lost(seeds, sup, scr, lacks)))
+    return found if only is None else _asked(found, only)
 
 # %% ../nbs/05_compare.ipynb #2792c497
 def main_comparisons(
     cs:list[Comparison] # Of `comparisons`
 )->list[Comparison]: # One for each kind and length of supernet
     "Each supernet beside the from-scratch networks with most seeds in common; of several, those repeated most, then the longest."
-    seeds,scratch,best = (lambda c: c.runs.seed.nunique()),(lambda c: (c.slug.split('-d')[0], _epochs(c, 'scratch'))),{}
-    repeated = {scratch(c): seeds(c) for c in sorted(cs, key=seeds)}
-    for c in sorted(cs, key=lambda c: (seeds(c), repeated[scratch(c)], _epochs(c, 'scratch'))): best[c.slug.split('-vs-')[0]] = c
-    return [c for c in cs if c in best.values()]
+    seeds = {c.slug: c.runs.seed.nunique() for c in cs}
+    scratch,best,repeated = (lambda c: (c.data, c.recipe, _epochs(c, 'scratch'))),{},{}
+    for c in cs: repeated[scratch(c)] = max(seeds[c.slug], repeated.get(scratch(c), 0))
+    for c in sorted(cs, key=lambda c: (seeds[c.slug], repeated[scratch(c)], _epochs(c, 'scratch'))):
+        best[c.data, c.recipe, c.kind, _epochs(c, 'supernet')] = c.slug
+    return [c for c in cs if c.slug in best.values()]
 
 # %% ../nbs/05_compare.ipynb #eb049457
 def summary(
@@ -96,15 +154,20 @@ def summary(
 
 def by_seed(c:Comparison, bn:str, split:str='test')->pd.DataFrame:
     "Accuracy in %, one row per seed, one column per network."
-    return c.scores.query('split==@split and bn==@bn').pivot(index='seed', columns='arch', values='accuracy')
+    mine = (c.scores.split==split)&(c.scores.bn==bn)
+    return c.scores[mine].pivot(index='seed', columns='arch', values='accuracy')
 
 def interval(
     differences # One number per seed
-)->dict: # mean, std, n, and the ends `lo`, `hi` of the 95 % interval; NaN where n is 1
+)->dict: # mean, std, n, and the ends `lo`, `hi` of the 95 % interval; NaN where n is 1 or all are equal
     "Mean of paired differences with its t interval."
-    d = pd.Series(differences)
-    ci = ttest_1samp(d, 0).confidence_interval() if len(d)>1 else (float('nan'),)*2
-    return dict(mean=d.mean(), std=d.std(), n=len(d), lo=ci[0], hi=ci[1])
+    d = pd.Series(differences, dtype=float)
+    a,n,lo,hi = d.values,len(d),float('nan'),float('nan')
+    if d.max()-d.min()>1e-9:  # beyond the rounding of floats
+        m = a.mean()
+        se,tail = np.sqrt(((a-m)**2).mean()*(n/(n-1))/n),(1-0.95)/2
+        lo,hi = m+stdtrit(n-1, tail)*se,m+stdtrit(n-1, 1-tail)*se
+    return dict(mean=d.mean(), std=d.std(), n=n, lo=lo, hi=hi)
 
 def gaps(
     c:Comparison, # Both arms
@@ -117,10 +180,11 @@ def gaps(
 
 # %% ../nbs/05_compare.ipynb #bd874f37
 def show(r, digits=2)->str:
-    "A mean with what is known of its uncertainty: standard deviation, or 95 % interval where there is one."
+    "A mean with what is known of its uncertainty: standard deviation, or 95 % interval where there is one; - for none."
     signed = 'lo' in r
+    if pd.isna(r['mean']): return '-'
     mean = f"{r['mean']:{'+' if signed else ''}.{digits}f}"
-    if r['n']<2: return mean
+    if r['n']<2 or signed and pd.isna(r['lo']): return mean
     return mean + (f" [{r['lo']:+.{digits}f}, {r['hi']:+.{digits}f}]" if signed else f" ± {r['std']:.{digits}f}")
 
 def binomial(c:Comparison, split:str='test')->pd.Series: # Percentage points, by network
@@ -225,29 +289,46 @@ def plot_calibration(t:pd.DataFrame)->plt.Figure:
     return fig
 
 # %% ../nbs/05_compare.ipynb #4c78e8fa
+def _tau(a, b):
+    "Kendall's tau (b) of two series of equal index; NaN where one of them orders nothing"
+    return kendalltau(a, b).statistic if a.nunique()>1 and b.nunique()>1 else float('nan')
+
 def agreement(
     guess:pd.Series, # A score by network: accuracy, or parameters
     truth:pd.Series # Accuracy by network, in %
 )->dict: # tau (b), p (exact where there are no ties), sparse tau, Spearman's rho, rank of the pick, regret
-    "How well one order of networks predicts another."
+    "How well one order of networks predicts another; NaN where all are equal, or there is only one."
     guess = guess[truth.index]
-    if len(truth)<2: return dict.fromkeys(('tau', 'p', 'sparse_tau', 'spearman', 'pick_rank', 'regret'), float('nan'))  # nothing to order
-    t,pick = kendalltau(guess, truth),guess.idxmax()
-    return dict(tau=t.statistic, p=t.pvalue, sparse_tau=kendalltau(guess.round(1), truth.round(1)).statistic, spearman=spearmanr(guess, truth).statistic,
-                pick_rank=int(truth.rank(ascending=False, method='min')[pick]), regret=truth.max()-truth[pick])
+    nan,pick = float('nan'),guess.idxmax()
+    if len(truth)<2: return dict.fromkeys(('tau', 'p', 'sparse_tau', 'spearman', 'pick_rank', 'regret'), nan)
+    place = dict(pick_rank=int(truth.rank(ascending=False, method='min')[pick]), regret=truth.max()-truth[pick])
+    if guess.nunique()<2 or truth.nunique()<2: return dict.fromkeys(('tau', 'p', 'sparse_tau', 'spearman'), nan)|place
+    t,rho = kendalltau(guess, truth),spearmanr(guess, truth).statistic
+    return dict(tau=t.statistic, p=t.pvalue, sparse_tau=_tau(guess.round(1), truth.round(1)), spearman=rho)|place
+
+def _taus(a, b):
+    "Kendall's tau (b) along the last axis of two arrays, row by row; NaN where one of them orders nothing"
+    i,j = np.triu_indices(a.shape[-1], 1)
+    x,y = (np.sign(t[..., i]-t[..., j]) for t in (a, b))
+    untied = np.sqrt((x!=0).sum(-1)),np.sqrt((y!=0).sum(-1))
+    defined,one = untied[0]*untied[1]>0,lambda n: np.where(n>0, n, 1)
+    return np.where(defined, (x*y).sum(-1)/one(untied[0])/one(untied[1]), np.nan).clip(-1, 1)
 
 def _tau_interval(guess, truth):
     "95 % percentile bootstrap of the tau between two means over seeds; both arms resampled"
-    if len(guess)<2: return float('nan'),float('nan')
-    tau = lambda i, j: kendalltau(guess.values[i.astype(int)].mean(0), truth.values[j.astype(int)].mean(0)).statistic
-    return bootstrap((range(len(guess)), range(len(truth))), tau, vectorized=False, method='percentile', n_resamples=1000, rng=0).confidence_interval
+    if len(guess)<2 or guess.shape[1]<2: return float('nan'),float('nan')
+    rng,tail = np.random.default_rng(0),100*(1-0.95)/2
+    means = [d.values[rng.integers(0, len(d), (1000, len(d)))].mean(1) for d in (guess, truth)]
+    return tuple(map(float, np.percentile(_taus(*means), (tail, 100-tail))))  # NaN if the tau of a resample is not defined
 
 def ranking(
     c:Comparison # What to rank
 )->pd.DataFrame: # `agreement` by kind of statistics, and for the parameter count, with the interval `lo`, `hi` of tau
     "Agreement of the inherited order (means over seeds) with the from-scratch order, on test."
     truth,par = by_seed(c, 'own'),summary(c).groupby('arch').parameters.first()
-    rows = {_kinds[k]: agreement(by_seed(c, k).mean(), truth.mean()) | dict(zip(('lo', 'hi'), _tau_interval(by_seed(c, k), truth))) for k in ('shared', 'recalibrated', 'node') if k in set(c.scores.bn)}
+    guesses = {_kinds[k]: by_seed(c, k) for k in ('shared', 'recalibrated', 'node') if k in set(c.scores.bn)}
+    ends = {k: dict(zip(('lo', 'hi'), _tau_interval(g, truth))) for k,g in guesses.items()}
+    rows = {k: agreement(g.mean(), truth.mean())|ends[k] for k,g in guesses.items()}
     return pd.DataFrame(rows | {'parameter count': agreement(par, truth.mean())}).T
 
 # %% ../nbs/05_compare.ipynb #52bdf46e
@@ -269,7 +350,7 @@ def seed_agreement(
 )->pd.DataFrame: # mean, lowest, highest tau and number of pairs
     "Kendall's tau between the orders of single seeds, within and between the arms, and of the parameter count."
     own,node,par = by_seed(c, 'own'),by_seed(c, 'node'),summary(c).groupby('arch').parameters.first()
-    tau = lambda a, b: kendalltau(a, b[a.index]).statistic
+    tau = lambda a, b: _tau(a, b[a.index])
     pairs = {'scratch, scratch': [tau(own.loc[i], own.loc[j]) for i,j in combinations(own.index, 2)],
              'supernet, supernet': [tau(node.loc[i], node.loc[j]) for i,j in combinations(node.index, 2)],
              'supernet, scratch': [tau(node.loc[i], own.loc[j]) for i in node.index for j in own.index if i!=j],
@@ -283,8 +364,8 @@ def checkpoint_agreement(
 )->pd.DataFrame: # tau, one row per seed, one column per epoch
     "Kendall's tau of the supernet's validation order after each of the last epochs with the from-scratch order on test."
     truth,curves = by_seed(c, 'own').mean(),c.curves[c.curves.arm=='supernet']
-    t = curves[curves.epoch>curves.epoch.max()-last].groupby(['seed', 'epoch']).apply(lambda d: kendalltau(d.set_index('arch').accuracy[truth.index], truth).statistic, include_groups=False)
-    return t.unstack()
+    late = curves[curves.epoch>curves.epoch.max()-last].groupby(['seed', 'epoch'])
+    return late.apply(lambda d: _tau(d.set_index('arch').accuracy[truth.index], truth), include_groups=False).unstack()
 
 # %% ../nbs/05_compare.ipynb #d4a84b4d
 def selection(
@@ -335,7 +416,7 @@ def family(
     c:Comparison # One of them
 )->list[Comparison]: # `c` included
     "Comparisons of the same kind of supernet, whatever the epochs of either arm."
-    kind = lambda c: c.slug.rsplit('-', 3)[0]
+    kind = lambda c: (c.data, c.recipe, c.kind)
     return [f for f in cs if kind(f)==kind(c)]
 
 def equal_updates(cs:list[Comparison], c:Comparison)->Comparison|None:
@@ -362,8 +443,10 @@ def plot_budget(
     fig,ax = (ax.figure,ax) if ax else plt.subplots(figsize=(6,3), layout='constrained')
     for (arm,bn),d in b.sort_values('epochs').groupby(['arm', 'bn']):
         err = (d.hi-d['mean'], d['mean']-d.lo) if d.n.min()>1 else None
-        ax.errorbar(d.FLOPs, 100-d['mean'], yerr=err, lw=1, ms=5, capsize=2, label=dict(supernet='supernet, per node', scratch='nine from scratch')[arm], **_style[_kinds[bn]])
-        for r in d.itertuples(): ax.annotate(f'{r.epochs}', (r.FLOPs, 100-r.mean), textcoords='offset points', fontsize=8, color=_style[_kinds[bn]]['color'], ha='right' if arm=='supernet' else 'left', xytext=(-8,-3) if arm=='supernet' else (8,-3))  # on falling curves free of the line
+        d = d.assign(error=(100-d['mean']).clip(lower=0.01))  # the axis is logarithmic
+        label = dict(supernet='supernet, per node', scratch='nine from scratch')[arm]
+        ax.errorbar(d.FLOPs, d.error, yerr=err, lw=1, ms=5, capsize=2, label=label, **_style[_kinds[bn]])
+        for r in d.itertuples(): ax.annotate(f'{r.epochs}', (r.FLOPs, r.error), textcoords='offset points', fontsize=8, color=_style[_kinds[bn]]['color'], ha='right' if arm=='supernet' else 'left', xytext=(-8,-3) if arm=='supernet' else (8,-3))  # on falling curves free of the line
     ax.margins(.15); ax.set(xscale='log', yscale='log', xlabel='training FLOPs of the arm', ylabel='mean test error (%)'); ax.grid(alpha=.3, which='both'); ax.legend(fontsize=8)
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7))); ax.yaxis.set_minor_formatter(NullFormatter()); ax.yaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
@@ -424,8 +507,8 @@ def overview(
 def _elsewhere(cs, cmp):
     "Main comparisons on other data whose supernet has the same share of the updates"
     share = lambda c: _epochs(c, 'supernet')/_epochs(c, 'scratch')
-    kind = lambda c: c.slug.rsplit('-', 3)[0].split('-w')[1]
-    return [c for c in main_comparisons(cs) if c.slug.split('-w')[0]!=cmp.slug.split('-w')[0] and kind(c)==kind(cmp) and share(c)==share(cmp)]
+    same = lambda c: (c.recipe, c.kind, share(c))
+    return [c for c in main_comparisons(cs) if c.data!=cmp.data and same(c)==same(cmp)]
 
 def _which(archs): return f"{len(archs)} ({'; '.join(archs)})" if len(archs) else 'none'
 
@@ -442,12 +525,18 @@ def abstract(
     ratio,n = [cost(c).FLOPs.supernet/cost(c).FLOPs.scratch for c in (cmp, equal)],g.n.iloc[0]
     few,*_,most = sorted((b for b in cmp.scores.bn.unique() if b.startswith('recalibrated-')), key=lambda b: int(b.split('-')[1]))
     minus_node = lambda bn: show(interval((by_seed(cmp, bn)-by_seed(cmp, 'node')).mean(axis=1)), 3)
-    tau = lambda pair: f"{noise['mean'][pair]:.2f} ({noise.lowest[pair]:.2f} to {noise.highest[pair]:.2f}, {noise.pairs[pair]:.0f} pairs)"
+    two = lambda x: '-' if pd.isna(x) else f'{x:.2f}'  # tau is not defined where all are equal
+    def tau(pair):
+        n = noise.loc[pair]
+        return f'{two(n["mean"])} ({two(n.lowest)} to {two(n.highest)}, {n.pairs:.0f} pairs)'
+    order = f"{two(r.tau['per node'])} [{two(r.lo['per node'])}, {two(r.hi['per node'])}], means over {n:.0f} seeds"
     lines = [f"Evaluated with one set of BatchNorm statistics per layer, the nine inherited networks are {show(parts.loc['all'])} points from those trained from scratch on average; {show(parts.loc['statistics'])} are the statistics alone, at equal weights (n = {n:.0f} seeds; 95 % intervals throughout).",
         f"With statistics per node and {ratio[0]:.0%} of the training FLOPs the mean gap is {show(g.loc['mean'])} points (n = {n:.0f}). Of the nine intervals, not adjusted for one another, those wholly below zero: {_which(each.index[each.hi<0])}; wholly above: {_which(each.index[each.lo>0])}.",
         f"At equal updates ({ratio[1]:.0%} of the FLOPs) the mean gap is {show(e.loc['mean'])} points (n = {e.n.iloc[0]:.0f}), from {show(e.loc[last.idxmin()])} for {last.idxmin()} to {show(e.loc[last.idxmax()])} for {last.idxmax()}.",
         f"Recalibrated on {few.split('-')[1]} training images the nine are {minus_node(few)} points from what statistics per node give without any, on all {most.split('-')[1]} {minus_node(most)} (n = {n:.0f}).",
-        f"The order of the nine agrees with that from scratch at tau {r.tau['per node']:.2f} [{r.lo['per node']:.2f}, {r.hi['per node']:.2f}], means over {n:.0f} seeds. Seed against seed it is {tau('supernet, scratch')}; from scratch agrees with itself at {tau('scratch, scratch')}, and the parameter count, which costs nothing, with from scratch at {tau('parameter count, scratch')}.",
+        f"The order of the nine agrees with that from scratch at tau {order}. "
+            f"Seed against seed it is {tau('supernet, scratch')}; from scratch agrees with itself at {tau('scratch, scratch')}, "
+            f"and the parameter count, which costs nothing, with from scratch at {tau('parameter count, scratch')}.",
         f"In training FLOPs a supernet of {_epochs(cmp, 'supernet')} epochs costs as much as {break_even(cmp):.1f} networks of {_epochs(cmp, 'scratch')} epochs, one of {_epochs(equal, 'supernet')} as {break_even(equal):.1f} (n = {n:.0f})."]
     if (short := [c for c in (family(cs, cmp) if cs else []) if _epochs(c, 'supernet')==_epochs(cmp, 'supernet') and _epochs(c, 'scratch')<_epochs(cmp, 'scratch') and c.runs.seed.nunique()>1]):
         ratio = lambda c: cost(c).FLOPs.supernet/cost(c).FLOPs.scratch
@@ -457,6 +546,20 @@ def abstract(
         lines.insert(-1, f"On {c.name.split(', widths')[0]}, {cost(c).FLOPs.supernet/cost(c).FLOPs.scratch:.0%} of the FLOPs leave a mean gap of {show(gaps(c).loc['mean'])} points" + (f", equal updates {show(gaps(e).loc['mean'])}" if e else '') + f" (n = {gaps(c).n.iloc[0]:.0f}); shared statistics alone cost {show(interval((by_seed(c, 'shared')-by_seed(c, 'node')).mean(axis=1)))}.")
     return '\n'.join(f'- {l}' for l in lines)
 
+# %% ../nbs/05_compare.ipynb #44db00c3
+def mixing(
+    c:Comparison # Any
+)->list[str]: # One sentence for each thing that is mixed; empty if nothing is
+    "What differs between the machines that trained a comparison's runs."
+    out = []
+    for k in ('precision', 'device', 'threads', 'torch'):
+        counts = c.runs[k].value_counts().sort_index()
+        if len(counts)<2: continue
+        each = [f"{v} ({n} run{'s'[:n>1]})" for v,n in counts.items()]
+        if k in ('precision', 'device'): out.append(f"Mixes {' and '.join(each)}: their digits differ.")
+        else: out.append(f"Note: {k} {' and '.join(each)}.")
+    return [_printable(o) for o in out]
+
 # %% ../nbs/05_compare.ipynb #ea680a96
 def _markdown(df):
     text = df.astype(str)
@@ -464,12 +567,13 @@ def _markdown(df):
     rows = [df.columns, ['---', *('---:' if n else '---' for n in number[1:])], *text.values]
     return '\n'.join('| '+' | '.join(r)+' |' for r in rows)
 
-def _tables(c):
-    "Text and tables of a comparison, by file name"
-    rank,k = ranking(c),cost(c)
-    text = f'{c.name}\n\nTest accuracy in %, gap in percentage points.\n\n{_markdown(table(c))}\n\nValidation accuracy, likewise.\n\n{_markdown(table(c, "valid"))}\n\n{headline(c)}\n'
-    frames = dict(summary=summary(c), gaps=gaps(c).rename_axis('arch').reset_index(), ranking=rank.rename_axis('inherited').reset_index(), cost=k.rename_axis('arm').reset_index())
-    return {'table.md': text} | {f'{f}.csv': df.to_csv(index=False) for f,df in frames.items()}
+def _tables(c, test):
+    "Text and tables of a comparison, by file name; `test` is its `table`"
+    parts = [c.name, *mixing(c), 'Test accuracy in %, gap in percentage points.', _markdown(test),
+             'Validation accuracy, likewise.', _markdown(table(c, 'valid')), headline(c)]
+    frames = dict(summary=summary(c), gaps=gaps(c).rename_axis('arch').reset_index(),
+                  ranking=ranking(c).rename_axis('inherited').reset_index(), cost=cost(c).rename_axis('arm').reset_index())
+    return {'table.md': '\n\n'.join(parts)+'\n'} | {f'{f}.csv': _csv(df) for f,df in frames.items()}
 
 # %% ../nbs/05_compare.ipynb #9e211946
 def figures(
@@ -485,24 +589,58 @@ def figures(
     if equal and 'shared' in set(c.scores.bn): draw['decomposition'] = lambda: plot_decompose(decompose(c, equal))
     return draw
 
+# %% ../nbs/05_compare.ipynb #0fbf0e22
+def _csv(df):
+    "Nine decimals: those after them depend on the order of a sum"
+    def text(x): return repr(round(float(x), 9))
+    return df.to_csv(index=False, float_format=text, lineterminator='\n')
+
+def _png(fig):
+    out = io.BytesIO()
+    fig.savefig(out, format='png', dpi=150, metadata=dict(Software=None))
+    plt.close(fig)
+    return out.getvalue()
+
 # %% ../nbs/05_compare.ipynb #dc38fba7
+def _refused(results):
+    "What is not counted: one line for each damaged file, after a line with their number"
+    bad = results.refused
+    if not bad: return
+    runs,n = len(results.read('runs')),len(bad)
+    print(f"{results.folder}: {runs} run{'s'[:runs!=1]}; {n} file{'s are' if n>1 else ' is'} not counted:")
+    for f,why in sorted(bad.items()): print(f'  {_printable(f)}: {_printable(why)}')
+
+def _write_report(c, cs, draw, out):
+    "Tables and figures of a comparison to folder `out`; what it says is printed"
+    check_writable(out)
+    test = table(c)
+    for f,text in _tables(c, test).items(): write_whole(out/f, text)
+    said = '\n'.join([c.name, *mixing(c), *[c.lost.capitalize()+'.']*bool(c.lost)])
+    print(f'\n{said}\nTest accuracy (%)\n{test.to_string(index=False)}\n\n{headline(c)}')
+    for f,plot in (figures(c, cs) if draw else {}).items(): write_whole(out/f'{f}.png', _png(plot()))
+    print(f'\nwritten to {out}')
+
+def _nothing(results):
+    "Why there is nothing to compare, in one line"
+    arms = results.read('runs').arm.value_counts()
+    there = f"{arms.get('supernet', 0)} supernets, {arms.get('scratch', 0)} networks from scratch"
+    return f'{results.folder}: nothing to compare ({there}): no supernet beside all of its networks from scratch, of the same setting and seed'
+
 def report(
     results, # A `Results` folder
     only:list[str]|None=None, # See `comparisons`; None: `main_comparisons`
     draw:bool=True # Figures too
 )->list[Path]: # Folders written
-    "Print comparisons and write their tables and figures below `results.folder/report`, and `overview.csv` of all; of more than nine, a supernet of a single length has its row there alone."
-    cs = comparisons(results)
-    asked,folders = comparisons(results, only) if only else main_comparisons(cs),[]
-    if not asked: print(f'{results.folder}: no supernet beside networks from scratch of the same setting')
-    for c in asked if len(asked)<=9 else [c for c in asked if len(family(asked, c))>1]:
-        out = results.folder/'report'/c.slug
-        out.mkdir(parents=True, exist_ok=True)
-        for f,text in _tables(c).items(): (out/f).write_text(text, encoding='utf-8')
-        print(f'\n{c.name}\nTest accuracy (%)\n{table(c).to_string(index=False)}\n\n{headline(c)}')
-        for f,plot in (figures(c, cs) if draw else {}).items():
-            fig = plot(); fig.savefig(out/f'{f}.png', dpi=150, metadata=dict(Software=None)); plt.close(fig)
-        folders.append(out)
-        print(f'\nwritten to {out}')
-    if folders and not only: overview(asked).to_csv(results.folder/'report'/'overview.csv', index=False)
-    return folders
+    "Print comparisons and write them below `results.folder/report`; of more than nine, a supernet of a single length has its row in `overview.csv` alone. Raises `BadInput` where it cannot write."
+    _refused(results)
+    cs,top = comparisons(results),results.folder/'report'
+    asked = _asked(cs, only) if only else main_comparisons(cs)
+    if not asked: print(_nothing(results))
+    folders = {top/c.slug: c for c in (asked if len(asked)<=9 else [c for c in asked if len(family(asked, c))>1])}
+    for out,c in folders.items(): _write_report(c, cs, draw, out)
+    if not only:
+        check_writable(top)
+        for t,keys in (('runs', ['run']), ('scores', ['run', 'arch', 'bn', 'split'])):  # for spreadsheets
+            write_whole(top/f'{t}.csv', _csv(results.read(t).sort_values(keys)))
+        if folders: write_whole(top/'overview.csv', _csv(overview(asked)))
+    return list(folders)

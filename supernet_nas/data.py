@@ -94,9 +94,11 @@ def _read_idx(path):
         dims = f.read(4*ndim)
         shape = [int.from_bytes(dims[i:i+4], 'big') for i in range(0, len(dims), 4)]
         size = prod(shape)
-        if len(dims)<4*ndim or not 0<size<=MOST_BYTES: raise ValueError(f'promises {shape} bytes, allowed are 1..{MOST_BYTES}')
+        if len(dims)<4*ndim or not 0<size<=MOST_BYTES:
+            raise ValueError(f'promises {shape} bytes, allowed are 1..{MOST_BYTES}')
         body = f.read(size+1)
-        if len(body)!=size: raise ValueError(f'holds {"more" if len(body)>size else "fewer"} than the {shape} bytes it promises')
+        if len(body)!=size:
+            raise ValueError(f'holds {"more" if len(body)>size else "fewer"} than the {shape} bytes it promises')
     return head+dims+body
 
 # %% ../nbs/00_data.ipynb #dc643314
@@ -122,7 +124,8 @@ def _unpack(name, folder, root):
     "Put a dataset's four checked idx files from `folder` into torchvision's layout below `root`"
     files,own = _idx_files(name),folder/name/'raw'
     gz = (folder/f'{files[0]}.gz').exists()
-    if not gz and not own.is_dir(): raise BadInput(f'data root {short(folder)}: has neither {files[0]}.gz nor a folder {name}/raw')
+    if not gz and not own.is_dir():
+        raise BadInput(f'data root {short(folder)}: has neither {files[0]}.gz nor a folder {name}/raw')
     raw = Path(root)/name/'raw'
     raw.mkdir(parents=True)
     for f in files: (raw/f).write_bytes(verified(folder/f'{f}.gz' if gz else own/f, SHA256.get(name, {}).get(f)))
@@ -137,7 +140,9 @@ def _open(name, root, **kw):
 
 def _download(name):
     "Let torchvision download a dataset, unless it is there"
-    if (CACHE/name/'processed').exists(): raise BadInput(f'{CACHE/name/"processed"}: files of an early torchvision, which may hold code; remove the folder')
+    if (CACHE/name/'processed').exists():
+        raise BadInput(f'{CACHE/name/"processed"}: files of an early torchvision, which may hold code; '
+                       'remove the folder')
     if not all((CACHE/name/'raw'/f).is_file() for f in _idx_files(name)): _open(name, CACHE, download=True)
 
 # %% ../nbs/00_data.ipynb #63bc7724
@@ -147,6 +152,8 @@ def read_dataset(
 )->list: # torchvision datasets `[train, test]`
     "Open a dataset by name; raises `BadInput` for an unknown name or files that fail their check."
     check_choice(name, 'dataset', DATASETS)
+    if not isinstance(data_root, (str, Path, type(None))):
+        raise BadInput(f'data root {shown(data_root)}: give the name of a folder')
     embedded = data_root is None and name=='MNIST'
     folder = EMBEDDED if embedded else CACHE if data_root is None else Path(data_root)
     if data_root is not None and not folder.is_dir(): raise BadInput(f'data root {short(folder)}: no such folder')
@@ -162,21 +169,28 @@ def check_images(
     dims:int|None=4 # Number of dimensions, (N, C, H, W); None: any
 )->Tensor: # float32, not copied where it is
     "Images as a network takes them; raises `BadInput`."
-    if not isinstance(x, Tensor) or x.layout is not torch.strided or x.is_meta: raise BadInput(f'images {shown(x)}: give a torch tensor')
-    if not x.is_floating_point(): raise BadInput(f'images of {x.dtype}: scale and normalise them, as in (x.float()/255-mean)/std')
-    if dims not in (None, x.ndim) or not x.numel(): raise BadInput(f'images of shape {tuple(x.shape)}: give at least one, as (N, C, H, W)')
+    if not isinstance(x, Tensor) or x.layout is not torch.strided or x.is_meta:
+        raise BadInput(f'images {shown(x)}: give a torch tensor')
+    if not x.is_floating_point():
+        raise BadInput(f'images of {x.dtype}: scale and normalise them, as in (x.float()/255-mean)/std')
+    if dims not in (None, x.ndim) or not x.numel():
+        raise BadInput(f'images of shape {tuple(x.shape)}: give at least one, as (N, C, H, W)')
     x = x.detach().float()
     if not torch.stack(x.aminmax()).isfinite().all(): raise BadInput('images hold values that are NaN or infinite')
     return x
 
+# %% ../nbs/00_data.ipynb #4ca0aba1
 def check_labels(
     y, # What should be labels
     n:int # Number of images
 )->Tensor: # int64
     "Class labels of `n` images; raises `BadInput`."
-    if not isinstance(y, Tensor) or y.layout is not torch.strided or y.is_meta: raise BadInput(f'labels {shown(y)}: give a torch tensor')
-    if y.is_floating_point() or y.is_complex() or y.dtype is torch.bool: raise BadInput(f'labels of {y.dtype}: give integers')
-    if y.shape!=(n,): raise BadInput(f'labels of shape {tuple(y.shape)} for {n} images: give one for each, shape ({n},)')
+    if not isinstance(y, Tensor) or y.layout is not torch.strided or y.is_meta:
+        raise BadInput(f'labels {shown(y)}: give a torch tensor')
+    if y.is_floating_point() or y.is_complex() or y.dtype is torch.bool:
+        raise BadInput(f'labels of {y.dtype}: give integers')
+    if y.shape!=(n,):
+        raise BadInput(f'labels of shape {tuple(y.shape)} for {n} images: give one for each, shape ({n},)')
     y = y.long()
     if y.min()<0: raise BadInput(f'label {int(y.min())}: choose 0 or more')
     return y
@@ -196,7 +210,9 @@ class Split:
 
     def __len__(self)->int: return len(self.y)
 
-    def __repr__(self)->str: return f'Split of {len(self)} images {tuple(self.x.shape[1:])}, labels up to {self.max_label}, on {self.x.device}'
+    def __repr__(self)->str:
+        shape,device = tuple(self.x.shape[1:]),self.x.device
+        return f'Split of {len(self)} images {shape}, labels up to {self.max_label}, on {device}'
 
     def to(self,
         device:str|torch.device # Where the tensors shall live
@@ -239,12 +255,18 @@ def _digest(tensors):
 
 def _check_contents(name, x, y, xt, yt, classes):
     "Raises `BadInput` unless images and labels of a dataset belong together"
-    if len(x)<1/VALID_FRACTION: raise BadInput(f'dataset {name}: {len(x)} training images, at least {round(1/VALID_FRACTION)} are needed')
-    for part,images,labels in (('training', x, y), ('test', xt, yt)):
-        if len(images)!=len(labels): raise BadInput(f'dataset {name}: {len(images)} {part} images and {len(labels)} labels')
+    if len(x)<1/VALID_FRACTION:
+        raise BadInput(f'dataset {name}: {len(x)} training images, at least {round(1/VALID_FRACTION)} are needed')
+    for part,images,labels in (
+            ('training', x, y), ('test', xt, yt)):
+        if len(images)!=len(labels):
+            raise BadInput(f'dataset {name}: {len(images)} {part} images and {len(labels)} labels')
         lo,hi = (int(v) for v in labels.aminmax())
-        if lo<0 or hi>=classes: raise BadInput(f'dataset {name}: {part} labels {lo}..{hi}, the classes are 0..{classes-1}')
-    if x.shape[1:]!=xt.shape[1:]: raise BadInput(f'dataset {name}: training images of shape {tuple(x.shape[1:])}, test images of {tuple(xt.shape[1:])}')
+        if lo<0 or hi>=classes:
+            raise BadInput(f'dataset {name}: {part} labels {lo}..{hi}, the classes are 0..{classes-1}')
+    if x.shape[1:]!=xt.shape[1:]:
+        raise BadInput(f'dataset {name}: training images of shape {tuple(x.shape[1:])}, '
+                       f'test images of {tuple(xt.shape[1:])}')
 
 # %% ../nbs/00_data.ipynb #16e8f400
 def load_data(
@@ -268,4 +290,5 @@ def load_data(
     del px  # in place where possible: an image set in fp32 is four times its files
     if not std.all(): raise BadInput(f'dataset {name}: all pixels of the training images are equal')
     def split(x, y): return Split(x.float().div_(255).sub_(mean).div_(std), y).to(device)
-    return Data(name, split(x[keep], y[keep]), split(x[va], y[va]), split(xt, yt), len(tr.classes), n_train, _digest(raw))
+    train,valid,test = split(x[keep], y[keep]), split(x[va], y[va]), split(xt, yt)
+    return Data(name, train, valid, test, len(tr.classes), n_train, _digest(raw))

@@ -67,9 +67,11 @@ def with_few(
 # %% ../nbs/06_discussion.ipynb #2f87188e
 def _of_data(results, arm, want):
     "Rows of `runs` of one arm; columns in `want` as there, by default MNIST, all images, widths 16,32, the usual hyper-parameters"
-    runs = results.read('runs').query('arm==@arm')
-    for k,v in (asdict(Recipe())|dict(dataset='MNIST', n_train=None, widths='16,32')|want).items(): runs = runs[runs[k].isna() if v is None else runs[k]==v]
-    return runs
+    runs = results.read('runs')
+    mine = runs.arm==arm
+    usual = asdict(Recipe())|dict(dataset='MNIST', n_train=None, widths='16,32')
+    for k,v in (usual|want).items(): mine &= runs[k].isna() if v is None else runs[k]==v
+    return runs[mine]
 
 def _supernets(results, setting, **data):
     "Rows of `runs` with exactly these fixes"
@@ -79,7 +81,9 @@ def _supernets(results, setting, **data):
 
 def _accuracy(results, runs, bn, split='test'):
     "In %, a row per seed, a column per network"
-    scores = results.read('scores').query('bn==@bn and split==@split').merge(runs[['run', 'seed']], on='run')
+    scores = results.read('scores')
+    mine = (scores.bn==bn)&(scores.split==split)&scores.run.isin(runs.run)
+    scores = scores[mine].merge(runs[['run', 'seed']], on='run')
     return scores.assign(accuracy=100*scores.n_correct/scores.n_total).pivot(index='seed', columns='arch', values='accuracy').dropna()
 
 # %% ../nbs/06_discussion.ipynb #70f65d54
@@ -110,7 +114,9 @@ def effect(
     v,b = (accuracies(d.loc[seeds]) for d in (variant, base))
     tau = lambda d: pd.Series({s: kendalltau(d.loc[s], truth[d.columns]).statistic for s in seeds}, dtype=float)
     each,cost = (v-b).mean(),variant.loc[seeds].sum()/base.loc[seeds].sum()
-    return interval((v-b).mean(axis=1)) | dict(least=each.min(), most=each.max(), flops=cost.train_flops, tau=tau(v).mean(), tau_change=interval(tau(v)-tau(b)))
+    none = dict(lo=0., hi=0.) if v.equals(b) else {}  # a training does not differ from itself
+    return interval((v-b).mean(axis=1)) | none | dict(least=each.min(), most=each.max(), flops=cost.train_flops,
+        tau=tau(v).mean(), tau_change=interval(tau(v)-tau(b))|none)
 
 def verdict(e:dict)->str:
     "What the interval allows to say."
@@ -235,7 +241,7 @@ def bn_probe(
 
 # %% ../nbs/06_discussion.ipynb #9655b01a
 def probes(
-    results:Results, # With `probes.csv`
+    results:Results, # With probes
     probe:str, # Which
     epochs:int=SUPERNET_EPOCHS # Length of the training
 )->pd.DataFrame: # Rows with the run's `seed`
@@ -272,7 +278,7 @@ def node_mismatch(
 
 # %% ../nbs/06_discussion.ipynb #679bf713
 def plot_where(
-    results:Results, # With `probes.csv`
+    results:Results, # With probes
     mismatch:pd.DataFrame # Of `node_mismatch`, of several supernets
 )->plt.Figure:
     "Where the mismatch sits, how it grows, and how far each node's statistics are from the shared ones."
@@ -310,6 +316,7 @@ def at_budget(
         steps = _supernets(results, settings[k], **data).steps.iloc[0]
         rows[k] = dict(epochs=epochs[k], steps=steps, updates=d.net_updates.mean(), FLOPs=d.train_flops.mean()/base.train_flops.mean(), accuracy=accuracies(d).mean(axis=None))
         rows[k] |= interval((accuracies(d)-accuracies(base)).dropna().mean(axis=1))
+        if d is base: rows[k] |= dict(lo=0., hi=0.)  # it does not differ from itself
     return pd.DataFrame(rows).T
 
 # %% ../nbs/06_discussion.ipynb #b711d5ee

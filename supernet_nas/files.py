@@ -28,7 +28,9 @@ def read_whole(
 )->bytes: # All of it
     "The bytes of a file; raises `BadInput` for what is no regular file, too large or unreadable."
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode): raise BadInput(f'cannot read {short(path)}: it is not a regular file')
+        path = Path(path)
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise BadInput(f'cannot read {short(path)}: it is not a regular file')
         with open(path, 'rb') as f: data = f.read(most+1)
     except (OSError, TypeError, ValueError) as e:
         if isinstance(e, BadInput): raise
@@ -41,13 +43,17 @@ _writing = threading.Lock()  # two threads of a process would share the temporar
 
 def _temporary(path:Path)->Path: return path.with_name(f'.{path.name}.{os.getpid()}.tmp')
 
+def _kind(mode)->str:
+    "What a file's mode says it is; empty for a regular file"
+    kinds = dict(folder=stat.S_ISDIR, link=stat.S_ISLNK, device=stat.S_ISCHR, disk=stat.S_ISBLK,
+                 pipe=stat.S_ISFIFO, socket=stat.S_ISSOCK)
+    return next((k for k,test in kinds.items() if test(mode)), '')
+
 def _check_replaceable(path):
     "Raises `BadInput` unless `path` is a regular file, or nothing"
     try: mode = os.lstat(path).st_mode
     except FileNotFoundError: return
-    kinds = dict(folder=stat.S_ISDIR, link=stat.S_ISLNK, device=lambda m: stat.S_ISCHR(m) or stat.S_ISBLK(m), pipe=stat.S_ISFIFO, socket=stat.S_ISSOCK)
-    what = [k for k,test in kinds.items() if test(mode)]
-    if what: raise BadInput(f'cannot write {short(path)}: it is a {what[0]}; give the name of a file')
+    if kind := _kind(mode): raise BadInput(f'cannot write {short(path)}: it is a {kind}; give the name of a file')
 
 def _sync_folder(folder):
     "Make a rename last through a power failure, where the system can"
@@ -95,8 +101,10 @@ def check_writable(
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder): return Path(folder)
-    except (OSError, TypeError, ValueError) as e: raise BadInput(f'cannot write to folder {short(folder)}: {_why(e)}') from e
+    except (OSError, TypeError, ValueError) as e:
+        raise BadInput(f'cannot write to folder {short(folder)}: {_why(e)}') from e
 
+# %% ../nbs/04a_files.ipynb #052c9419
 def _metadata(data:bytes)->dict:
     "The text that a safetensors file carries; empty for any other file"
     try:
@@ -109,13 +117,14 @@ def check_target(
     path:str|Path, # Where a file shall be written later
     suffix:str='.safetensors' # How its name must end
 )->Path: # `path`
-    "Try out, before the work, whether a file can be written there; an existing one must be a saved network. Raises `BadInput`."
+    "Try out whether a file can be written; an existing one must be a saved network. Raises `BadInput`."
     try:
         path = Path(path)
         if path.suffix!=suffix: raise BadInput(f'file {short(path)}: give a name that ends in {suffix}')
         check_writable(path.absolute().parent)
         _check_replaceable(path)
-        if path.exists() and not _metadata(read_whole(path)).keys()&{KEY, *OLD_KEYS}: raise BadInput(f'file {short(path)}: there is another file of this name, which would be lost')
+        if path.exists() and not _metadata(read_whole(path)).keys()&{KEY, *OLD_KEYS}:
+            raise BadInput(f'file {short(path)}: there is another file of this name, which would be lost')
         with open(_temporary(path), 'ab'): pass
         _temporary(path).unlink()
     except (OSError, TypeError, ValueError) as e:
@@ -124,6 +133,12 @@ def check_target(
     return path
 
 # %% ../nbs/04a_files.ipynb #11e3a3df
+def _is_stale(path, age):
+    "Whether it is one of our temporary files, and old"
+    info = os.lstat(path)
+    ours = re.fullmatch(r'\..+\.\d+\.tmp', path.name) and stat.S_ISREG(info.st_mode)
+    return bool(ours) and time.time()-info.st_mtime>age
+
 def remove_stale(
     folder:str|Path, # Where files are written
     age:float=3600. # Seconds since the last write
@@ -132,7 +147,7 @@ def remove_stale(
     removed = []
     for f in Path(folder).glob('.*.tmp'):
         try:
-            if re.fullmatch(r'\..+\.\d+\.tmp', f.name) and stat.S_ISREG(os.lstat(f).st_mode) and time.time()-os.lstat(f).st_mtime>age: f.unlink(); removed.append(f)
+            if _is_stale(f, age): f.unlink(); removed.append(f)
         except OSError: continue  # another process was faster, or it is not ours to remove
     return removed
 
@@ -156,20 +171,23 @@ def _blank(kind:str, config:dict):
     "A network without memory for its weights, and without use of random numbers"
     with torch.device('meta'): return _nets[kind](**config)
 
+# %% ../nbs/04a_files.ipynb #3151a47f
 def _check_tensors(tensors, net):
     "Raises `BadInput` unless `tensors` are what `net` keeps"
     expected = net.state_dict()
     if missing := expected.keys()-tensors.keys(): raise BadInput(f'tensor {shown(min(missing))} is missing')
     if extra := tensors.keys()-expected.keys(): raise BadInput(f'tensor {shown(min(extra))} is none of this network')
     for k,t in tensors.items():
-        if t.shape!=expected[k].shape: raise BadInput(f'tensor {k} has shape {tuple(t.shape)}, the configuration says {tuple(expected[k].shape)}')
+        if t.shape!=expected[k].shape:
+            raise BadInput(f'tensor {k} has shape {tuple(t.shape)}, the configuration says {tuple(expected[k].shape)}')
         allowed = _floats if expected[k].is_floating_point() else (expected[k].dtype,)
         if t.dtype not in allowed: raise BadInput(f'tensor {k} is {t.dtype}, expected {" or ".join(map(str, allowed))}')
 
 # %% ../nbs/04a_files.ipynb #34997cff
 def _check_score(s, net):
     "Raises `BadInput` unless `s` is a score of one of the networks in `net`"
-    if not isinstance(s, dict) or not {'arch', 'split', 'n_correct'}<=s.keys(): raise BadInput(f'score {shown(s)}: give arch, split and n_correct')
+    if not isinstance(s, dict) or not {'arch', 'split', 'n_correct'}<=s.keys():
+        raise BadInput(f'score {shown(s)}: give arch, split and n_correct')
     if not isinstance(s['arch'], str): raise BadInput(f'arch {shown(s["arch"])} of a score: give a text such as 1,3')
     arch = parse_arch(s['arch'], net.max_depths if isinstance(net, SuperNet) else net.arch)
     if isinstance(net, SubNet): check_choice(s['arch'], 'arch of a score', [','.join(map(str, net.arch))])
@@ -192,13 +210,17 @@ def net_bytes(
 )->bytes: # A safetensors file; equal for equal networks
     "Weights, buffers and configuration as one file; raises `BadInput` for what could not be loaded again."
     kind = type(net).__name__
-    if type(net) not in _nets.values(): raise BadInput(f'cannot save a {kind}: only SuperNet and SubNet themselves can be loaded again{_inside(net)}')
+    if type(net) not in _nets.values():
+        raise BadInput(f'cannot save a {kind}: only SuperNet and SubNet themselves can be loaded again{_inside(net)}')
     state = net.state_dict()
-    if any(t.is_meta for t in state.values()): raise BadInput(f'cannot save a {kind} without memory: its weights are on the device meta')
-    if len({t.data_ptr() for t in state.values()})<len(state): raise BadInput(f'cannot save a {kind} whose layers share memory: they would be apart when loaded again')
+    if any(t.is_meta for t in state.values()):
+        raise BadInput(f'cannot save a {kind} without memory: its weights are on the device meta')
+    if len({t.data_ptr() for t in state.values()})<len(state):
+        raise BadInput(f'cannot save a {kind} whose layers share memory: they would be apart when loaded again')
     tensors = {k: t.detach().cpu().contiguous() for k,t in state.items()}
     try: info = json.loads(_canonical(dict(kind=kind, config=net.config, about=about)))
-    except (TypeError, ValueError, RecursionError) as e: raise BadInput(f'cannot save {shown(about)}: {short(e)}') from e
+    except (TypeError, ValueError, RecursionError) as e:
+        raise BadInput(f'cannot save {shown(about)}: {short(e)}') from e
     blank = _blank(kind, net.config)
     try:
         _check_tensors(tensors, blank)
@@ -208,10 +230,13 @@ def net_bytes(
     if len(data)>MOST_BYTES: raise BadInput(f'cannot save a {kind}: it takes {len(data)} bytes, more than {MOST_BYTES}')
     return data
 
+# %% ../nbs/04a_files.ipynb #d6f28d1e
 def _inside(net)->str:
     "Where a wrapper keeps the network, if it does"
-    return next((f'; give its `{k}`' for k in ('_orig_mod', 'module') if type(getattr(net, k, None)) in _nets.values()), '')
+    kept = [k for k in ('_orig_mod', 'module') if type(getattr(net, k, None)) in _nets.values()]
+    return f'; give its `{kept[0]}`' if kept else ''
 
+# %% ../nbs/04a_files.ipynb #bd8f52f0
 def save_net(
     net:SuperNet|SubNet, # What to save
     path:str|Path, # A .safetensors file
@@ -224,26 +249,30 @@ def save_net(
 def _read_info(data, where)->tuple[dict, str]:
     "What a weight file says, and its SHA-256"
     meta = _metadata(data)
-    if KEY not in meta and meta.keys()>={*OLD_KEYS}: raise BadInput(f'{where} is of an earlier version of supernet_nas: save the network again')
+    if KEY not in meta and meta.keys()>={*OLD_KEYS}:
+        raise BadInput(f'{where} is of an earlier version of supernet_nas: save the network again')
     try:
         info = json.loads(meta[KEY])
         expected = info.pop('sha256')
         if info.keys()!={'kind', 'config', 'about'}: raise ValueError('other keys')
         _canonical(info)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as e: raise BadInput(f'{where}: not written by supernet_nas') from e
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as e:
+        raise BadInput(f'{where}: not written by supernet_nas') from e
     return info, expected
 
 def _rebuilt(info, tensors):
     "The network of a file that is unaltered; raises `BadInput` for what does not fit together"
     kind,config = check_choice(info['kind'], 'kind', _nets),info['config']
     keys = list(inspect.signature(_nets[kind]).parameters)
-    if not isinstance(config, dict) or sorted(config)!=sorted(keys): raise BadInput(f'configuration {shown(config)}: a {kind} has {", ".join(keys)}')
+    if not isinstance(config, dict) or sorted(config)!=sorted(keys):
+        raise BadInput(f'configuration {shown(config)}: a {kind} has {", ".join(keys)}')
     net = _blank(kind, {k: tuple(v) if isinstance(v, list) else v for k,v in config.items()})
     _check_tensors(tensors, net)
     _check_about(info['about'], net)
     net.load_state_dict(tensors, assign=True)
     return net.eval()
 
+# %% ../nbs/04a_files.ipynb #5c5acc1c
 def load_net(
     path:str|Path, # Written by `save_net`
     config:dict|None=None # If given, entries that the saved configuration must have
@@ -251,12 +280,15 @@ def load_net(
     "Rebuild a saved network; raises `BadInput` for a file that is unreadable, altered or of another configuration."
     where,data = f'weight file {short(path)}',read_whole(path)
     try: tensors = load(data)
-    except (SafetensorError, KeyError, ValueError, RuntimeError) as e: raise BadInput(f'{where}: unreadable ({short(e)})') from e
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as e:
+        raise BadInput(f'{where}: unreadable ({short(e)})') from e
     info,expected = _read_info(data, where)
     found = _sha256(tensors, info)
     if found!=expected: raise BadInput(f'{where}: SHA-256 expected {shown(expected)}, found {found}')
     try: net = _rebuilt(info, tensors)
     except BadInput as e: raise BadInput(f'{where}: {e}') from e
+    if not isinstance(config, (dict, type(None))): raise BadInput(f'config {shown(config)}: give names and values')
     for k,v in (config or {}).items():
-        if net.config.get(k)!=v: raise BadInput(f'{where} is of another configuration: {k} is {net.config.get(k)}, not {shown(v)}')
+        if net.config.get(k)!=v:
+            raise BadInput(f'{where} is of another configuration: {k} is {net.config.get(k)}, not {shown(v)}')
     return net, info['about']

@@ -41,7 +41,8 @@ class FromTeacher:
 
     def __call__(self, logits:list[Tensor], x:Tensor, y:Tensor, archs:list[Arch])->list[Tensor]:
         with torch.no_grad(): soft = self.teacher(x).softmax(1)
-        if soft.shape!=logits[0].shape: raise BadInput(f'teacher with logits {tuple(soft.shape)}, the network has {tuple(logits[0].shape)}')
+        if soft.shape!=logits[0].shape:
+            raise BadInput(f'teacher with logits {tuple(soft.shape)}, the network has {tuple(logits[0].shape)}')
         return [(F.cross_entropy(o, y)+F.cross_entropy(o, soft))/2 for o in logits]
 
 # %% ../nbs/03a_fixes.ipynb #5aad7d54

@@ -43,9 +43,12 @@ class Uniform(Sampler):
 # %% ../nbs/03_sampler.ipynb #c3a0bf57
 def check_space(sampler:'Sampler', supernet:SuperNet):
     "Raises `BadInput` unless the sampler draws from the supernet's search space."
-    if not isinstance(supernet, SuperNet): raise BadInput(f'{type(supernet).__name__} with a sampler: only a SuperNet has architectures to draw')
-    if not isinstance(sampler, Sampler): raise BadInput(f'sampler {shown(sampler)}: give a `Sampler`, such as Uniform()')
-    if sampler.max_depths!=supernet.max_depths: raise BadInput(f'the sampler draws depths up to {sampler.max_depths}, the supernet has {supernet.max_depths}')
+    if not isinstance(supernet, SuperNet):
+        raise BadInput(f'{type(supernet).__name__} with a sampler: only a SuperNet has architectures to draw')
+    if not isinstance(sampler, Sampler):
+        raise BadInput(f'sampler {shown(sampler)}: give a `Sampler`, such as Uniform()')
+    if sampler.max_depths!=supernet.max_depths:
+        raise BadInput(f'the sampler draws depths up to {sampler.max_depths}, the supernet has {supernet.max_depths}')
 
 def sample_subnet(
     supernet:SuperNet, # Where the weights come from
@@ -55,7 +58,9 @@ def sample_subnet(
     if sampler is None and isinstance(supernet, SuperNet): sampler = Uniform(supernet.max_depths, seed=None)
     check_space(sampler, supernet)
     archs = sampler()
-    if len(archs)>1: raise BadInput(f'{type(sampler).__name__} draws {len(archs)} architectures a step: take a sampler that draws one')
+    if len(archs)>1:
+        raise BadInput(f'{type(sampler).__name__} draws {len(archs)} architectures a step: '
+                       'take a sampler that draws one')
     return supernet.subnet(archs[0])
 
 # %% ../nbs/03_sampler.ipynb #e88d5b31
@@ -71,7 +76,8 @@ class Sandwich(Sampler):
     n_random = 1  # the paper takes 2 of a much larger space
     def __call__(self)->list[Arch]:
         between = self.space[1:-1]
-        return list(dict.fromkeys([self.space[-1], self.space[0], *self.rng.sample(between, min(self.n_random, len(between)))]))
+        others = self.rng.sample(between, min(self.n_random, len(between)))
+        return list(dict.fromkeys([self.space[-1], self.space[0], *others]))
 
 # %% ../nbs/03_sampler.ipynb #8992426c
 class Exhaustive(Sampler):
@@ -116,7 +122,7 @@ class PathDropout(Sampler):
 
 # %% ../nbs/03_sampler.ipynb #adf323e0
 class Progressive(Sampler):
-    "Uniform over the depths allowed so far: the largest first, one smaller depth more in each phase (once-for-all, arXiv 1908.09791)."
+    "Uniform over the depths allowed so far: the largest first, then smaller ones (once-for-all, arXiv 1908.09791)."
     def __call__(self)->list[Arch]:
         less = int(self.done*max(self.max_depths))
         return [self.rng.choice([a for a in self.space if all(d>=m-less for d,m in zip(a, self.max_depths))])]
@@ -127,12 +133,14 @@ class FewShot(Uniform):
     def __init__(self, max_depths:Arch=(3,3), seed=0, first:int=1):
         super().__init__(max_depths, seed)
         most = self.max_depths[0]
-        if check_int(first, 'first depth of a few-shot supernet')>most: raise BadInput(f'few-shot supernet of first depth {first}: the first block has at most {most}')
+        if check_int(first, 'first depth of a few-shot supernet')>most:
+            raise BadInput(f'few-shot supernet of first depth {first}: the first block has at most {most}')
         self.space = [a for a in self.space if a[0]==first]
 
 # %% ../nbs/03_sampler.ipynb #07089b72
 SAMPLERS = dict(uniform=Uniform, fair=Fair, sandwich=Sandwich, exhaustive=Exhaustive, epsilon_greedy=EpsilonGreedy,
-    nested=Nested, deep=Deep, path_dropout=PathDropout, progressive=Progressive) | {f'few_shot_{i}': partial(FewShot, first=i) for i in (1,2,3)}
+    nested=Nested, deep=Deep, path_dropout=PathDropout, progressive=Progressive)
+SAMPLERS |= {f'few_shot_{i}': partial(FewShot, first=i) for i in (1,2,3)}
 
 def make_sampler(
     name:str, # A key of `SAMPLERS`

@@ -29,7 +29,8 @@ def _check_ints(values, what, most):
     stages = LIMITS['stages']
     try: ints = tuple(itertools.islice(values, stages+1))
     except TypeError: ints = ()
-    if isinstance(values, (str, bytes)) or not 1<=len(ints)<=stages: raise BadInput(f'{what} {shown(values)}: give 1 to {stages} integers, one for each stage')
+    if isinstance(values, (str, bytes)) or not 1<=len(ints)<=stages:
+        raise BadInput(f'{what} {shown(values)}: give 1 to {stages} integers, one for each stage')
     return tuple(check_int(v, f'{what} {shown(ints)}: value', 1, most) for v in ints)
 
 def check_depths(
@@ -37,7 +38,8 @@ def check_depths(
 )->tuple[int, ...]: # `max_depths` as a tuple of int
     "Depths that span a search space of a size that can be worked with; raises `BadInput`."
     depths = _check_ints(max_depths, 'depths', LIMITS['depth'])
-    if prod(depths)>LIMITS['networks']: raise BadInput(f'depths {shown(depths)} make {prod(depths)} networks: choose at most {LIMITS["networks"]}')
+    if prod(depths)>LIMITS['networks']:
+        raise BadInput(f'depths {shown(depths)} make {prod(depths)} networks: choose at most {LIMITS["networks"]}')
     return depths
 
 # %% ../nbs/02_supernet.ipynb #0a4a7fab
@@ -59,6 +61,7 @@ def count_numbers(
         total,before = total + 9*before*w + 9*d*w*w + (1+d)*norm, w
     return total + (before+1)*num_classes*(prod(depths) if head=='node' else 1)
 
+# %% ../nbs/02_supernet.ipynb #8417e760
 def check_network(
     widths, # Channels of each stage
     depths, # Depth of each block
@@ -72,7 +75,9 @@ def check_network(
     if len(widths)!=len(depths): raise BadInput(f'widths {widths} and depths {depths}: give one of each per stage')
     c,k = (check_int(v, n, 1, LIMITS[n]) for n,v in (('in_channels', in_channels), ('num_classes', num_classes)))
     numbers = count_numbers(widths, depths, c, k, bn, head)
-    if numbers>LIMITS['numbers']: raise BadInput(f'widths {widths} and depths {depths}: {numbers} weights and statistics, choose at most {LIMITS["numbers"]}')
+    if numbers>LIMITS['numbers']:
+        raise BadInput(f'widths {widths} and depths {depths}: {numbers} weights and statistics, '
+                       f'choose at most {LIMITS["numbers"]}')
     return widths, depths, c, k
 
 # %% ../nbs/02_supernet.ipynb #bed7ec60
@@ -99,7 +104,8 @@ def check_arch(
         if len(depths)==len(max_depths): return tuple(check_int(d, 'depth', 1, m) for d,m in zip(depths, max_depths))
     except (TypeError, BadInput): pass
     written = short(show_arch(arch), 80) if isinstance(arch, (tuple, list)) else shown(arch)
-    raise BadInput(f"architecture {written}: give {len(max_depths)} depths, {' and '.join(f'1..{m}' for m in max_depths)}, such as {','.join('1'*len(max_depths))}")
+    raise BadInput(f"architecture {written}: give {len(max_depths)} depths, "
+                   f"{' and '.join(f'1..{m}' for m in max_depths)}, such as {','.join('1'*len(max_depths))}")
 
 def parse_arch(
     s:str, # Such as '1,3'
@@ -144,7 +150,8 @@ class SubNet(nn.Module):
         super().__init__()
         widths,self.arch,in_channels,num_classes = check_network(widths, arch, in_channels, num_classes)
         self.config = dict(arch=self.arch, widths=widths, in_channels=in_channels, num_classes=num_classes)
-        self.transitions, self.blocks, self.head = _stages(widths, self.arch, in_channels, num_classes, [nn.BatchNorm2d]*len(widths))
+        norms = [nn.BatchNorm2d]*len(widths)
+        self.transitions, self.blocks, self.head = _stages(widths, self.arch, in_channels, num_classes, norms)
 
     def forward(self,
         x:Tensor # (B, in_channels, H, W)
@@ -154,7 +161,7 @@ class SubNet(nn.Module):
 
 # %% ../nbs/02_supernet.ipynb #4f348baa
 class NodeBatchNorm(nn.BatchNorm2d):
-    "BatchNorm with shared affine parameters and one set of running statistics per node; keeps the usual shared set as well."
+    "BatchNorm with shared affine parameters and running statistics per node; keeps the usual shared set as well."
     def __init__(self,
         channels:int, # C of the input
         nodes:int # Number of nodes of the prefix tree that reach this layer
@@ -202,23 +209,29 @@ _private = dict(node=NodeBatchNorm, shared=None, affine=_switch_bn)
 
 # %% ../nbs/02_supernet.ipynb #85c64e0e
 class SuperNet(nn.Module):
-    "All networks of a search space in one set of weights; the architecture is an argument of every call. Raises `BadInput` beyond `LIMITS`."
+    "All networks of a search space in one set of weights; the architecture is an argument of every call."
     def __init__(self,
         widths:tuple[int, ...]=(16,32), # Channels of each stage
-        max_depths:Arch=(3,3), # Largest depth of each block
+        max_depths:Arch=(3,3), # Largest depth of each block; raises `BadInput` beyond `LIMITS`, as all others
         in_channels:int=1, # C of the images
         num_classes:int=10, # Width of the logits
-        bn:str='node', # 'node': running statistics per node of the prefix tree; 'shared': one set per layer; 'affine': all of BatchNorm per node
+        bn:str='node', # Running statistics per 'node' of the prefix tree, 'shared', or with all of BatchNorm: 'affine'
         head:str='shared' # 'shared': one linear layer for all networks; 'node': one for each
     ):
         super().__init__()
         check_choice(bn, 'bn', _private); check_choice(head, 'head', ('shared', 'node'))
-        widths,max_depths,in_channels,num_classes = check_network(widths, check_depths(max_depths), in_channels, num_classes, bn, head)
-        self.max_depths,self.bn = max_depths,bn
-        self.config = dict(widths=widths, max_depths=max_depths, in_channels=in_channels, num_classes=num_classes, bn=bn, head=head)
-        norms = [partial(_private[bn], nodes=prod(max_depths[:s])) if s and bn!='shared' else nn.BatchNorm2d for s in range(len(widths))]
-        self.transitions, self.blocks, self.head = _stages(widths, max_depths, in_channels, num_classes, norms)
+        checked = check_network(widths, check_depths(max_depths), in_channels, num_classes, bn, head)
+        self.config = dict(zip(('widths', 'max_depths', 'in_channels', 'num_classes'), checked), bn=bn, head=head)
+        widths,self.max_depths,_,num_classes = checked
+        self.bn = bn
+        self.transitions, self.blocks, self.head = _stages(*checked, self._norms())
         if head=='node': self.head = Switch([Head(widths[-1], num_classes) for _ in self.space])
+
+    def _norms(self):
+        "What makes the BatchNorms of each stage; the first has one node"
+        later = [prod(self.max_depths[:s]) for s in range(1, len(self.max_depths))]  # nodes of the other stages
+        if self.bn=='shared': return [nn.BatchNorm2d]*(1+len(later))
+        return [nn.BatchNorm2d, *(partial(_private[self.bn], nodes=n) for n in later)]
 
     @property
     def space(self)->list[Arch]: return search_space(self.max_depths)
@@ -269,7 +282,8 @@ def forward_all(self:SuperNet,
 def _modules(net, stage):
     "The parts of a stage that may be private to a node, by name; after the last stage, the head"
     if stage==len(net.max_depths): return {'head': net.head}
-    return {f'transitions.{stage}.bn': net.transitions[stage].bn} | {f'blocks.{stage}.layers.{i}.bn': l.bn for i,l in enumerate(net.blocks[stage].layers)}
+    layers = {f'blocks.{stage}.layers.{i}.bn': l.bn for i,l in enumerate(net.blocks[stage].layers)}
+    return {f'transitions.{stage}.bn': net.transitions[stage].bn} | layers
 
 @patch
 def subnet(self:SuperNet,
@@ -289,7 +303,7 @@ def subnet(self:SuperNet,
 # %% ../nbs/02_supernet.ipynb #db6fc043
 @patch
 def with_shared_stats(self:SuperNet)->SuperNet: # With `bn='shared'`
-    "A copy that evaluates with one set of running statistics per layer, as an ordinary supernet does; raises `BadInput` where affine parameters are private."
+    "A copy with one set of running statistics per layer; raises `BadInput` where affine parameters are private."
     if self.bn=='affine': raise BadInput('a supernet with private affine parameters keeps no shared statistics')
     net = SuperNet(**self.config | dict(bn='shared')).to(next(self.parameters()).device)
     net.load_state_dict({k:v for k,v in self.state_dict().items() if k in net.state_dict()})

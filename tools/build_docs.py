@@ -13,7 +13,7 @@ from execnb.nbio import read_nb
 from nbdev.config import get_config
 from nbdev.processors import FilterDefaults, mv_exports
 from supernet_nas.compare import comparisons, table
-from supernet_nas.runs import Results
+from supernet_nas.store import Results
 
 ROOT = Path(__file__).resolve().parent.parent
 HERE,PROC = ROOT/'tools'/'docs',ROOT/'_proc'
