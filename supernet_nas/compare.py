@@ -68,16 +68,16 @@ def _names(s, scratch_epochs):
 # %% ../nbs/05_compare.ipynb #ab870f12
 def _join(table, runs):
     df = table.merge(runs[['run', 'arm', 'seed', 'epochs']], on='run')
-    return df.assign(accuracy=100*df.n_correct/df.n_total).sort_values(['seed', 'run'], kind='stable', ignore_index=True)
+    df = df.assign(accuracy=100*df.n_correct/df.n_total)
+    return df.sort_values(['seed', 'run'], kind='stable', ignore_index=True)
 
 def _of_space(scratch, max_depths):
     "The runs of a space's networks, and for each seed the networks that it lacks"
     depths = tuple(map(int, max_depths.split(',')))
-    if math.prod(depths)>scratch.arch.nunique(): archs = None  # no seed can have so many
-    else: archs = [show_arch(a) for a in search_space(depths)]
-    mine = scratch[scratch.arch.isin(archs)] if archs else scratch
-    lacks = {s: [a for a in archs if a not in has] for s,has in mine.groupby('seed').arch.agg(set).items()} if archs else {}
-    return mine,lacks
+    if math.prod(depths)>scratch.arch.nunique(): return scratch,{}  # no seed can have so many
+    archs = [show_arch(a) for a in search_space(depths)]
+    mine = scratch[scratch.arch.isin(archs)]
+    return mine,{s: [a for a in archs if a not in has] for s,has in mine.groupby('seed').arch.agg(set).items()}
 
 def _listed(items, most=3):
     items = list(map(str, items))
@@ -114,7 +114,7 @@ def comparisons(
     results, # A `Results` folder
     only:list[str]|None=None # Names of runs: those that these take part in, with all their seeds; None: all
 )->list[Comparison]:
-    "Every supernet setting beside every scratch setting of the same data and recipe, over the seeds that both have in full."
+    "Every supernet setting beside every scratch setting of the same data and recipe, over the seeds of both."
     runs = results.read('runs').sort_values(['seed', 'run'], ignore_index=True)
     scores,curves = (_join(results.read(t), runs) for t in ('scores', 'curves'))
     rows = {id(df): df.groupby('run').indices for df in (scores, curves)}
@@ -319,7 +319,7 @@ def _tau_interval(guess, truth):
     if len(guess)<2 or guess.shape[1]<2: return float('nan'),float('nan')
     rng,tail = np.random.default_rng(0),100*(1-0.95)/2
     means = [d.values[rng.integers(0, len(d), (1000, len(d)))].mean(1) for d in (guess, truth)]
-    return tuple(map(float, np.percentile(_taus(*means), (tail, 100-tail))))  # NaN if the tau of a resample is not defined
+    return tuple(map(float, np.percentile(_taus(*means), (tail, 100-tail))))  # NaN if a resample's tau is not defined
 
 def ranking(
     c:Comparison # What to rank
@@ -446,7 +446,9 @@ def plot_budget(
         d = d.assign(error=(100-d['mean']).clip(lower=0.01))  # the axis is logarithmic
         label = dict(supernet='supernet, per node', scratch='nine from scratch')[arm]
         ax.errorbar(d.FLOPs, d.error, yerr=err, lw=1, ms=5, capsize=2, label=label, **_style[_kinds[bn]])
-        for r in d.itertuples(): ax.annotate(f'{r.epochs}', (r.FLOPs, r.error), textcoords='offset points', fontsize=8, color=_style[_kinds[bn]]['color'], ha='right' if arm=='supernet' else 'left', xytext=(-8,-3) if arm=='supernet' else (8,-3))  # on falling curves free of the line
+        place = dict(ha='right', xytext=(-8,-3)) if arm=='supernet' else dict(ha='left', xytext=(8,-3))  # off the line
+        text = dict(textcoords='offset points', fontsize=8, color=_style[_kinds[bn]]['color'])
+        for r in d.itertuples(): ax.annotate(f'{r.epochs}', (r.FLOPs, r.error), **text, **place)
     ax.margins(.15); ax.set(xscale='log', yscale='log', xlabel='training FLOPs of the arm', ylabel='mean test error (%)'); ax.grid(alpha=.3, which='both'); ax.legend(fontsize=8)
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7))); ax.yaxis.set_minor_formatter(NullFormatter()); ax.yaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
@@ -535,7 +537,8 @@ def abstract(
         f"At equal updates ({ratio[1]:.0%} of the FLOPs) the mean gap is {show(e.loc['mean'])} points (n = {e.n.iloc[0]:.0f}), from {show(e.loc[last.idxmin()])} for {last.idxmin()} to {show(e.loc[last.idxmax()])} for {last.idxmax()}.",
         f"Recalibrated on {few.split('-')[1]} training images the nine are {minus_node(few)} points from what statistics per node give without any, on all {most.split('-')[1]} {minus_node(most)} (n = {n:.0f}).",
         f"The order of the nine agrees with that from scratch at tau {order}. "
-            f"Seed against seed it is {tau('supernet, scratch')}; from scratch agrees with itself at {tau('scratch, scratch')}, "
+            f"Seed against seed it is {tau('supernet, scratch')}; "
+            f"from scratch agrees with itself at {tau('scratch, scratch')}, "
             f"and the parameter count, which costs nothing, with from scratch at {tau('parameter count, scratch')}.",
         f"In training FLOPs a supernet of {_epochs(cmp, 'supernet')} epochs costs as much as {break_even(cmp):.1f} networks of {_epochs(cmp, 'scratch')} epochs, one of {_epochs(equal, 'supernet')} as {break_even(equal):.1f} (n = {n:.0f})."]
     if (short := [c for c in (family(cs, cmp) if cs else []) if _epochs(c, 'supernet')==_epochs(cmp, 'supernet') and _epochs(c, 'scratch')<_epochs(cmp, 'scratch') and c.runs.seed.nunique()>1]):
@@ -572,7 +575,8 @@ def _tables(c, test):
     parts = [c.name, *mixing(c), 'Test accuracy in %, gap in percentage points.', _markdown(test),
              'Validation accuracy, likewise.', _markdown(table(c, 'valid')), headline(c)]
     frames = dict(summary=summary(c), gaps=gaps(c).rename_axis('arch').reset_index(),
-                  ranking=ranking(c).rename_axis('inherited').reset_index(), cost=cost(c).rename_axis('arm').reset_index())
+                  ranking=ranking(c).rename_axis('inherited').reset_index(),
+                  cost=cost(c).rename_axis('arm').reset_index())
     return {'table.md': '\n\n'.join(parts)+'\n'} | {f'{f}.csv': _csv(df) for f,df in frames.items()}
 
 # %% ../nbs/05_compare.ipynb #9e211946
@@ -624,14 +628,15 @@ def _nothing(results):
     "Why there is nothing to compare, in one line"
     arms = results.read('runs').arm.value_counts()
     there = f"{arms.get('supernet', 0)} supernets, {arms.get('scratch', 0)} networks from scratch"
-    return f'{results.folder}: nothing to compare ({there}): no supernet beside all of its networks from scratch, of the same setting and seed'
+    return (f'{results.folder}: nothing to compare ({there}): '
+            'no supernet beside all of its networks from scratch, of the same setting and seed')
 
 def report(
     results, # A `Results` folder
     only:list[str]|None=None, # See `comparisons`; None: `main_comparisons`
     draw:bool=True # Figures too
 )->list[Path]: # Folders written
-    "Print comparisons and write them below `results.folder/report`; of more than nine, a supernet of a single length has its row in `overview.csv` alone. Raises `BadInput` where it cannot write."
+    "Print comparisons and write them below `results.folder/report`, or raise `BadInput` where that cannot be written."
     _refused(results)
     cs,top = comparisons(results),results.folder/'report'
     asked = _asked(cs, only) if only else main_comparisons(cs)
