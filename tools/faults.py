@@ -148,7 +148,7 @@ damaged_file('deeply nested', lambda raw: rehashed(body(raw)[:-2]+b', "x": '+b'[
 damaged_file('a list', lambda raw: rehashed(b'[]\n'), 'damaged')
 damaged_file('of a newer schema', lambda raw: forged(unseal(raw)|dict(schema=2)), 'newer')
 damaged_file('of schema true', lambda raw: forged(unseal(raw)|dict(schema=True)), 'not a file of')
-damaged_file('without a schema', lambda raw: rehashed(body(raw).replace(b'"schema": 1,\n', b'')), 'damaged')
+damaged_file('without a schema', lambda raw: rehashed(body(raw).replace(b'"schema": 1,\n', b'')), 'not a file of')
 
 def in_its_place(name, make, reason, at=None, expected='refused'):
     "Something else where a run's file was"

@@ -33,6 +33,7 @@ def command(name, *args)->Ended:
     out,err = io.StringIO(),io.StringIO()
     with warnings.catch_warnings(record=True) as seen, undisturbed():
         warnings.simplefilter('always')
+        for hidden in (DeprecationWarning, PendingDeprecationWarning): warnings.simplefilter('ignore', hidden)
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try: code = main(name, [str(a) for a in args])
             except SystemExit as e: code = e.code or 0
