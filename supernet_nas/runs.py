@@ -17,13 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 from . import __version__
-from .data import BadInput, Data
-from .supernet import Arch, SuperNet, SubNet, show_arch, count_params, count_macs
+from .data import BadInput, Data, check_choice, check_int, shown
+from .supernet import Arch, SuperNet, SubNet, check_network, show_arch, count_params, count_macs
 from .sampler import make_sampler
 from .fixes import (LOSSES, GRADIENTS, STATES, FromTeacher, PCGrad, SeparateMomentum, check_fix,
     cross_entropy, in_place)
-from .train import (Recipe, Runtime, History, runtime, derive_seed, steps_per_epoch, train, evaluate,
-    evaluate_all, recalibrate_bn)
+from .train import (MOST_EPOCHS, Recipe, Runtime, History, runtime, derive_seed, steps_per_epoch, train,
+    evaluate, evaluate_all, recalibrate_bn)
 
 # %% ../nbs/04b_runs.ipynb #2bb003dd
 @dataclass(frozen=True)
@@ -97,12 +97,25 @@ def config_from(
         raise BadInput('its configuration is not one of supernet_nas')
     if odd := sorted(set(saved)-known): raise BadInput(f'its configuration has an unknown field {odd[0][:40]!r}')
     tuples = {k: tuple(v) if isinstance(v, list) else v for k,v in saved.items()}
-    try: c = Config(**tuples|dict(recipe=Recipe(**saved['recipe'])))
+    try:
+        c = Config(**tuples|dict(recipe=Recipe(**saved['recipe'])))
+        _check_config(c)
     except (TypeError, ValueError) as e: raise BadInput(f'its configuration: {e}') from e
-    if c.arm not in ('supernet', 'scratch'): raise BadInput(f'its arm is {str(c.arm)[:40]!r}: supernet or scratch')
-    if (c.arm=='scratch')!=(c.arch is not None and c.sampler is None):
-        raise BadInput('its configuration mixes a supernet with a network from scratch')
     return c
+
+def _check_config(c):
+    "Refuse what no run can have been trained with"
+    check_choice(c.arm, 'arm', ('supernet', 'scratch'))
+    own = [k for k in ('sampler', 'max_depths', 'recal_images', *FIXES) if getattr(c, k) is not None]
+    if c.arm=='scratch' and own or c.arm=='supernet' and (c.arch is not None or c.sampler is None):
+        raise BadInput('it mixes a supernet with a network from scratch')
+    check_int(c.seed, 'seed', 0, 2**32-1)
+    check_int(c.epochs, 'epochs', 1, MOST_EPOCHS)
+    for k in ('n_train', 'recal_images'):
+        if getattr(c, k) is not None: check_int(getattr(c, k), k)
+    for k,known in FIXES.items(): check_fix(k, getattr(c, k), known)
+    if not isinstance(c.dataset, str): raise BadInput(f'dataset {shown(c.dataset)}: give a name')
+    check_network(c.widths, c.arch if c.arm=='scratch' else c.max_depths, 1, 10)
 
 # %% ../nbs/04b_runs.ipynb #e78412ba
 def step_flops(
@@ -219,8 +232,10 @@ def _git(*args):
     except OSError: return ''
 
 def _cpu_name():
-    try: return next(l.split(':')[1].strip() for l in open('/proc/cpuinfo') if l.startswith('model name'))
-    except (OSError, StopIteration): return platform.processor() or 'unknown'
+    try: lines = Path('/proc/cpuinfo').read_text().splitlines()
+    except OSError: lines = []
+    names = [l.split(':')[1].strip() for l in lines if l.startswith('model name')]
+    return names[0] if names else platform.processor() or 'unknown'
 
 # %% ../nbs/04b_runs.ipynb #9c0ab941
 def circumstances(

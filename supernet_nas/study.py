@@ -14,7 +14,7 @@ import torch
 from .data import BadInput, Data, Split, load_data
 from .engine import Died
 from .files import load_net, net_bytes, write_whole
-from supernet_nas.runs import (CURVE_POINTS, RECAL_IMAGES, Config, batch_size, calibrate, describe, run, step_flops,
+from supernet_nas.runs import (CURVE_POINTS, RECAL_IMAGES, Config, batch_size, calibrate, config_from, describe, run, step_flops,
     total_steps)
 from .sampler import make_sampler
 from .store import Results
@@ -81,7 +81,14 @@ class Calibrator(Worker):
     )->dict: # What lies beside the run
         "Compute one calibration."
         (name,path),(data,rt) = task.what,self.ready()
-        return calibrate(name, load_net(path)[0], data, rt, tick=lambda: tick(1))
+        net,said = load_net(path)
+        if (found := _run_of(said))!=name: raise BadInput(f'weight file {path}: of {found}, not of run {name}')
+        return calibrate(name, net, data, rt, tick=lambda: tick(1))
+
+def _run_of(said)->str:
+    "The run that a file of weights is from, by what it says"
+    try: return config_from({k: v for k,v in said.items() if k!='scores'}).run
+    except BadInput: return 'no run of a study'
 
 # %% ../nbs/04e_study.ipynb #0f67ee0c
 TIMED = 12  # steps of each network: a second or so
