@@ -111,6 +111,7 @@ def supernet_study(
     configs = [supernet_config(s, supernet_epochs, **own, **both) for s in seeds]
     configs += [scratch_config(s, scratch_epochs, a, **both) for s in seeds for a in search_space(own['max_depths'])]
     engine = engine_for(worker, jobs, cluster, gpu_share)
+    if cluster and not gpu_share and worker.device=='auto': worker = replace(worker, device='cpu')
     data,_ = worker.ready()
     if cluster and (worker.dataset!='MNIST' or worker.data_root): worker = replace(worker, data=data)
     results = Results(_folder(out))

@@ -8,14 +8,14 @@ __all__ = ['EVALUATED', 'TIMED', 'WAIT', 'EXPECTED', 'Worker', 'about', 'Task', 
 
 # %% ../nbs/04e_study.ipynb #64f98f9a
 import functools, heapq, statistics, sys, time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import torch
 from .data import BadInput, Data, Split, load_data
 from .engine import Died
 from .files import load_net, net_bytes, write_whole
-from supernet_nas.runs import (CURVE_POINTS, RECAL_IMAGES, Config, batch_size, calibrate, config_from, describe, run, step_flops,
-    total_steps)
+from .runs import (CURVE_POINTS, RECAL_IMAGES, Config, batch_size, calibrate, config_from, describe,
+    provenance, run, step_flops, total_steps)
 from .sampler import make_sampler
 from .store import Results
 from .supernet import SubNet, SuperNet, search_space
@@ -40,7 +40,9 @@ class Worker:
         "Data and runtime of this process."
         torch.set_num_threads(self.threads)
         rt = runtime(self.device, self.precision)
-        return self.data or _loaded(self.dataset, self.data_root, self.n_train, rt.device), rt
+        if self.data is None: return _loaded(self.dataset, self.data_root, self.n_train, rt.device), rt
+        parts = {k: getattr(self.data, k).to(rt.device) for k in ('train', 'valid', 'test')}
+        return replace(self.data, **parts), rt
 
     def __call__(self,
         task:'Task', # Its `what` is a configuration
@@ -242,6 +244,7 @@ def study(
               f'thread{"s"[:worker.threads>1]} each)', flush=True)
         def save(task, value):
             record,weights = value
+            record['made']['commit'] = record['made']['commit'] or provenance()['commit']  # no git on a cluster
             if weights: write_whole(_weights(results)/f'{task.name}.safetensors', weights)
             results.add(record)
             return f"{record['made']['seconds']:.0f} s"
@@ -270,7 +273,7 @@ def _missing(configs, results, data):
 def _planned(todo, data, worker, engine):
     "Tasks with their time, and the time of all"
     c = max(todo, key=lambda c: (c.arm=='supernet', c.arch or ()))
-    paces = engine.each(functools.partial(measure_pace, worker, c.widths, c.max_depths or c.arch))
+    paces = engine.each(functools.partial(measure_pace, worker, c.widths, c.max_depths or c.arch), len(todo))
     pace = Pace(*(statistics.mean(getattr(p, k) for p in paces) for k in ('fixed', 'per_flop')))
     tasks = [Task(c.run, c, describe(c), seconds_of(c, data, pace)) for c in todo]
     return tasks, show_time(makespan([t.seconds for t in tasks], engine.slots))
