@@ -300,4 +300,5 @@ def rest_table(
     share = rows[rows.share.notna()].share
     read = rows[rows.gigabytes.notna()].iloc[-1]
     spread = f'{share.median():.0%} ({share.min():.0%} to {share.max():.0%})'
-    return type(rows)({'': {share.name+' of a matrix product': spread, read.task: f'{read.seconds:.1f} s, {read.gigabytes:.2f} GB'}})
+    cost = f'{read.seconds:.1f} s, {read.gigabytes:.2f} GB'
+    return type(rows)({'': {'share of a matrix product': spread, read.task: cost}})

@@ -41,12 +41,13 @@ def parse_ints(
     "A comma-separated list of integers within the limits; raises `BadInput`."
     parts = [p.strip() for p in str(s).split(',')]
     least,most = LIMITS[what]
-    if all(p.isascii() and p.isdigit() and len(p)<20 and least<=int(p)<=most for p in parts): return tuple(map(int, parts))
+    def fits(p): return p.isascii() and p.isdigit() and len(p)<20 and least<=int(p)<=most
+    if all(map(fits, parts)): return tuple(map(int, parts))
     raise BadInput(f'{what} {shown(s)}: give integers from {least} to {most}, separated by commas')
 
 # %% ../nbs/05a_commands.ipynb #efa5c32b
 def training_options(
-    sampler:str=None, # uniform (default), fair, sandwich, exhaustive, epsilon_greedy, nested, deep, path_dropout, progressive or few_shot_1..3
+    sampler:str=None, # Who is trained in a step: uniform (default), fair, nested or another name in `SAMPLERS`
     bn:str=None, # affine: affine parameters of BatchNorm per node too
     head:str=None, # node: a linear layer for each network
     loss:str=None, # in_place or teacher: distillation
@@ -81,7 +82,8 @@ def engine_for(
     "The engine that the options ask for: by default as many processes as there are cores, on a GPU one."
     check_limits(jobs=jobs)
     if cluster is None and gpu_share is not None: raise BadInput(f'gpu_share {gpu_share}: for --cluster only')
-    if gpu_share is not None and not 0<gpu_share<=1: raise BadInput(f'gpu_share {gpu_share}: choose more than 0, at most 1')
+    if gpu_share is not None and not 0<gpu_share<=1:
+        raise BadInput(f'gpu_share {gpu_share}: choose more than 0, at most 1')
     if cluster is not None:
         if jobs: raise BadInput(f'jobs {jobs}: for this machine, not beside --cluster, which uses all its CPUs')
         return Cluster(cluster, Path(__file__).parent, gpu_share or 0)
@@ -136,10 +138,11 @@ def supernet_calibrate(
     files = {r: f for r,f in files.items() if arms.get(r, {}).get('arm')=='supernet'}
     todo = [r for r in files if not results.has(f'{r}.calibration')]
     print(f'saved supernets in {results.folder}: {len(files)}, already scored: {len(files)-len(todo)}', flush=True)
-    for kind in sorted({(arms[r]['dataset'], arms[r].get('n_train')) for r in todo}, key=str):
+    data_of = {r: (arms[r]['dataset'], arms[r].get('n_train')) for r in todo}
+    for kind in sorted(set(data_of.values()), key=str):
         worker = Calibrator(kind[0], data_root, kind[1], device, precision, threads)
-        mine = [r for r in todo if (arms[r]['dataset'], arms[r].get('n_train'))==kind]
-        tasks = [Task(f'{r}.calibration', (r, str(files[r])), r, len(search_space(arms[r]['max_depths']))) for r in mine]
+        size = {r: len(search_space(arms[r]['max_depths'])) for r in todo if data_of[r]==kind}
+        tasks = [Task(f'{r}.calibration', (r, str(files[r])), r, n) for r,n in size.items()]
         def save(task, content):
             results.add(content)
             return f"{len(content['scores'])//2} kinds of statistics"
@@ -194,13 +197,15 @@ def supernet_eval(
     if own and only not in (None, net.arch):
         raise BadInput(f'{file} holds the one architecture {show_arch(net.arch)}, not {arch}')
     data,rt = Worker(name, data_root, None, device, precision, threads or CORES).ready()
-    saved = {(s['arch'], s['split']): s['n_correct'] for s in about.get('scores', [])} if name==about.get('dataset') else {}
+    scores = about.get('scores', []) if name==about.get('dataset') else []
+    saved = {(s['arch'], s['split']): s['n_correct'] for s in scores}
     for part in ('valid', 'test'):
         split = getattr(data, part)
         counts = {net.arch: evaluate(net, split, rt)} if own else evaluate_all(net, split, rt)
         found = {show_arch(a): n for a,n in counts.items() if only in (None, a)}
         _show_scores([dict(bn='own' if own else 'node', split=part, n_total=len(split.y), n_correct=found)])
-        if saved: print('same as saved' if all(saved.get((a, part))==n for a,n in found.items()) else 'differs from the saved scores')
+        same = all(saved.get((a, part))==n for a,n in found.items())
+        if saved: print('same as saved' if same else 'differs from the saved scores')
 
 # %% ../nbs/05a_commands.ipynb #b06e5f92
 def supernet_report(
@@ -223,7 +228,8 @@ def supernet_probe(
     "Look inside uniform supernets on MNIST while they train, and fine-tune their networks."
     from supernet_nas.discussion import Prober  # pandas and matplotlib take a second to import
     check_limits(epochs=epochs, threads=threads)
-    results,configs = Results(_folder(out), readonly=True),[supernet_config(s, epochs) for s in parse_ints(seeds, 'seeds')]
+    results = Results(_folder(out), readonly=True)
+    configs = [supernet_config(s, epochs) for s in parse_ints(seeds, 'seeds')]
     if missing := [str(c.seed) for c in configs if not results.has(c.run)]:
         raise BadInput(f'{out} has no uniform supernet of {epochs} epochs on all of MNIST, widths 16,32, '
                        f'for seeds {", ".join(missing)}: run supernet_study first')
@@ -250,7 +256,7 @@ def supernet_bench(
     device:str='auto', # auto, cuda, mps or cpu
     precision:str='auto' # auto, bf16 or fp32
 ):
-    "Measure speed against plain PyTorch, of a study on more and more cores, and of the store; prints ratios with their range."
+    "Measure speed: against plain PyTorch, of a study on more and more cores, of the store; prints ratios with their range."
     from supernet_nas import bench
     check_limits(repeats=repeats, steps=steps)
     bench.measure(repeats, steps, runtime(device, precision), check_writable(_folder(out)), CORES)

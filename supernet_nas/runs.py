@@ -63,7 +63,7 @@ FIXES = dict(bn=('affine',), head=('node',), loss=LOSSES, gradient=GRADIENTS, st
 SUPERNET_EPOCHS,SCRATCH_EPOCHS = 12,3  # 12 passes shared by nine networks against 27: some minutes on two cores
 
 def supernet_config(seed, epochs, sampler='uniform', max_depths=(3,3), **kw)->Config:
-    "Configuration of a supernet run; raises `BadInput` for an unknown sampler or fix, and for one that would do nothing."
+    "Configuration of a supernet run; raises `BadInput` for an unknown sampler or fix, or one that would do nothing."
     made = make_sampler(sampler, max_depths)
     for k,known in FIXES.items(): check_fix(k, kw.get(k), known)
     idle = [v for v in (kw.get('loss'), kw.get('gradient')) if v in ('in_place', 'pcgrad')]
@@ -271,7 +271,8 @@ def run(
     fixes,extra = _fixes(c, data, rt)
     hist = train(net, data.train, c.epochs, sampler, c.recipe, c.seed, rt, validate, tick, **fixes)
     ways = _ways(net, data.train.x, rt, c.recal_images, archs)
-    scores = [score(bn, part, count(getattr(data, part)), data) for part in ('valid', 'test') for bn,count in ways.items()]
+    scores = [score(bn, part, count(getattr(data, part)), data)
+              for part in ('valid', 'test') for bn,count in ways.items()]
     return dict(run=c.run, config=c.filled, cost=_cost(c, net, hist, data, extra), networks=networks(net, archs, data),
                 scores=scores, curves=curve, **circumstances(rt, hist.seconds, data)), net
 

@@ -284,7 +284,8 @@ def _scores(records):
         sizes = r['networks']
         for s in r['scores']:
             archs = list(s['n_correct'])
-            one = {k: [v]*len(archs) for k,v in dict(run=r['run'], bn=s['bn'], split=s['split'], n_total=s['n_total']).items()}
+            same = dict(run=r['run'], bn=s['bn'], split=s['split'], n_total=s['n_total'])
+            one = {k: [v]*len(archs) for k,v in same.items()}
             one |= {k: [sizes[a][k] for a in archs] for k in ('parameters', 'macs')}
             for k,v in (one|dict(arch=archs, n_correct=s['n_correct'].values())).items(): columns[k].extend(v)
     return columns

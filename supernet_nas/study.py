@@ -221,9 +221,9 @@ def compute(
     finally:
         queue.stop()
         bar.close()
-    if failed: raise Unfinished(f'{len(failed)} of {len(tasks)} failed, first {failed[0]}; asked again, they are tried again')
+    if failed: raise Unfinished(f'{len(failed)} of {len(tasks)} failed, first {failed[0]}; ask again to try again')
 
-EXPECTED = (BadInput, Died, FloatingPointError, MemoryError, OSError)  # what can befall a task; else it is a mistake here
+EXPECTED = (BadInput, Died, FloatingPointError, MemoryError, OSError)  # what can befall a task; all else is a mistake
 
 # %% ../nbs/04e_study.ipynb #cc751d8c
 def study(
