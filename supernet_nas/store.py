@@ -170,7 +170,8 @@ class Results:
         readonly:bool=False # For reports: the folder must hold runs
     ):
         self.folder,self._files,self._frames = Path(folder),{},{}
-        if not readonly: remove_stale(check_writable(self.runs))
+        if not readonly:
+            for folder in (check_writable(self.runs), self.folder/'weights'): remove_stale(folder)
         elif not self.runs.is_dir():
             old = 'the tables of an earlier version, ' if (self.folder/'runs.csv').exists() else ''
             raise BadInput(f'{self.folder} holds no results: {old}no folder {self.runs}')
@@ -340,11 +341,17 @@ def claim(self:Results,
 )->int|None: # For `release`; None if another process is computing it
     "Claim a run for this process, if no living process has."
     if not fcntl: return -1
-    fd = os.open(self.runs/f'.{run}.claim', os.O_RDWR|os.O_CREAT, 0o644)
-    try: fcntl.flock(fd, fcntl.LOCK_EX|fcntl.LOCK_NB)
+    path = self.runs/f'.{run}.claim'
+    fd = os.open(path, os.O_RDWR|os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX|fcntl.LOCK_NB)
+        if os.fstat(fd).st_ino!=path.stat().st_ino: raise FileNotFoundError
     except BlockingIOError:
         os.close(fd)
         return None
+    except FileNotFoundError:  # given back between opening and locking
+        os.close(fd)
+        return self.claim(run)
     except OSError: pass  # a file system without locks
     os.ftruncate(fd, 0)
     os.pwrite(fd, f'{socket.gethostname()} {os.getpid()}\n'.encode(), 0)

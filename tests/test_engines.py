@@ -50,6 +50,9 @@ def children():
 
 # A Ray cluster of two nodes with one CPU each, on loopback
 
+loopback_settings = {f'RAY_{k}': '0' for k in 'ENABLE_WINDOWS_OR_OSX_CLUSTER USAGE_STATS_ENABLED '
+    'ACCEL_ENV_VAR_OVERRIDE_ON_ZERO'.split()}
+
 class Nodes:
     "Nodes that know nothing of this copy of the package"
     def __init__(self):
@@ -83,8 +86,7 @@ def nodes():
 @pytest.fixture(scope='module', autouse=True)
 def loopback():
     "Before Ray is imported; and functions of this file, which nodes cannot import, travel by value"
-    os.environ.update(RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER='0', RAY_USAGE_STATS_ENABLED='0',
-        RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO='0')
+    os.environ.update(loopback_settings)
     try: from ray.cloudpickle import register_pickle_by_value
     except ImportError: return
     register_pickle_by_value(sys.modules[__name__])
@@ -287,22 +289,6 @@ def test_package_travels(nodes, tmp_path):
     assert marker=='latest' and not Path(folder).is_relative_to(tmp_path) and folder!=str(PACKAGE)
     assert embedded==sorted(f.name for f in (PACKAGE/'mnist').iterdir())
 
-def test_node_killed(nodes, tmp_path, capfd):
-    "Tasks of the lost node are tried again on the other; nothing of it on the terminal"
-    tasks = [(str(tmp_path/f'{i}'), 2) for i in range(4)]
-    def kill():
-        assert waited(lambda: sum(bool(marks(f)) for f,_ in tasks)>=2)
-        nodes.kill()
-    killer = threading.Thread(target=kill)
-    with Cluster(nodes.address, PACKAGE) as cluster:
-        killer.start()
-        outcomes = list(cluster.run(trace, taker(tasks)))
-    killer.join()
-    nodes.replace()
-    assert sorted(o.value for o in outcomes)==sorted(f for f,_ in tasks), outcomes
-    assert sum(len(marks(f)) for f,_ in tasks)>len(tasks), 'none was tried again: the kill hit nothing'
-    assert capfd.readouterr()==('', '')
-
 # Ends of the driver
 
 DRIVER = '''
@@ -340,3 +326,20 @@ def test_driver_ends(kind, number, code, line, tmp_path, request):
     assert p.returncode==code
     if line: assert (out, err)==('', f'study: {line}; finished runs are kept\n')
     assert waited(lambda: not any(map(alive, workers)))
+
+# Last: one node is gone
+
+def test_node_killed(nodes, tmp_path, capfd):
+    "Tasks of the lost node are tried again on the other; nothing of it on the terminal"
+    tasks = [(str(tmp_path/f'{i}'), 2) for i in range(4)]
+    def kill():
+        assert waited(lambda: sum(bool(marks(f)) for f,_ in tasks)>=2)
+        nodes.kill()
+    killer = threading.Thread(target=kill)
+    with Cluster(nodes.address, PACKAGE) as cluster:
+        killer.start()
+        outcomes = list(cluster.run(trace, taker(tasks)))
+    killer.join()
+    assert sorted(o.value for o in outcomes)==sorted(f for f,_ in tasks), outcomes
+    assert sum(len(marks(f)) for f,_ in tasks)>len(tasks), 'none was tried again: the kill hit nothing'
+    assert capfd.readouterr()==('', '')
