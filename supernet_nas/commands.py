@@ -117,6 +117,7 @@ def supernet_study(
     data,_ = worker.ready()
     if cluster and (worker.dataset!='MNIST' or worker.data_root): worker = replace(worker, data=data)
     results = Results(_folder(out))
+    for part in ('weights', 'report'): check_writable(results.folder/part)
     study(configs, results, worker, engine)
     from supernet_nas.compare import report  # pandas and matplotlib take a second to import
     report(results, [c.run for c in configs])

@@ -353,8 +353,10 @@ def claim(self:Results,
         os.close(fd)
         return self.claim(run)
     except OSError: pass  # a file system without locks
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, f'{socket.gethostname()} {os.getpid()}\n'.encode(), 0)
+    try:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f'{socket.gethostname()} {os.getpid()}\n'.encode(), 0)
+    except OSError: pass  # a full disk: the claim holds without its holder's name
     return fd
 
 @patch
