@@ -44,9 +44,10 @@ def setup():
     done.write_text(stamp)
 
 def test():
-    "The notebooks' inline tests, then pytest"
-    env = os.environ | dict(OMP_NUM_THREADS='1')  # two notebooks at a time
-    return run(BIN/'nbdev_test', '--n_workers', 2, '--do_print', env=env) or run(BIN/'python', '-m', 'pytest', '-q', 'tests')
+    "The notebooks' inline tests, then pytest; two of either at a time, with a thread each"
+    env = os.environ | dict(OMP_NUM_THREADS='1')
+    pytest = 'pytest', '-q', '-n', 2, '--dist', 'loadgroup', '--durations', 10, 'tests'
+    return run(BIN/'nbdev_test', '--n_workers', 2, '--do_print', env=env) or run(BIN/'python', '-m', *pytest, env=env)
 
 def docs(): return run(BIN/'python', 'tools/build_docs.py')
 
