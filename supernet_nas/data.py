@@ -288,7 +288,8 @@ def load_data(
     px = x[tr_ix].float().div_(255)
     mean,std = px.mean((0,2,3), keepdim=True), px.std((0,2,3), keepdim=True)
     del px  # in place where possible: an image set in fp32 is four times its files
-    if not std.all(): raise BadInput(f'dataset {name}: all pixels of the training images are equal')
+    if any(c.min()==c.max() for c in x[tr_ix].movedim(1, 0)):
+        raise BadInput(f'dataset {name}: all pixels of the training images are equal')
     def split(x, y): return Split(x.float().div_(255).sub_(mean).div_(std), y).to(device)
     train,valid,test = split(x[keep], y[keep]), split(x[va], y[va]), split(xt, yt)
     return Data(name, train, valid, test, len(tr.classes), n_train, _digest(raw))

@@ -139,7 +139,7 @@ class Pool(Serial):
 # %% ../nbs/04d_engine.ipynb #69dd452d
 @patch
 def run(self:Pool, f, take, tick=lambda n: None, say=print):
-    "See `Serial.run`; `f` and the tasks must be importable and picklable."
+    "As `run` of `Serial`; `f` and the tasks must be importable and picklable."
     free,running = list(range(self.slots)),{}
     def start(i, task, tries): running[self._submit(i, f, task)] = i,task,tries
     try:
@@ -276,7 +276,7 @@ def _result(ray, task, ref):
 # %% ../nbs/04d_engine.ipynb #dbcc0022
 @patch
 def run(self:Cluster, f, take, tick=lambda n: None, say=print):
-    "See `Serial.run`; twice as many tasks as there are slots are sent ahead."
+    "As `run` of `Serial`; twice as many tasks as there are slots are sent ahead."
     call = self.ray.remote(max_retries=RETRIES, scheduling_strategy='SPREAD', **self.needs)(_reported)
     f,running,seen = self.ray.put(f),{},0.
     while True:
