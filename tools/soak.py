@@ -88,8 +88,10 @@ class Driver:
             for target in (1, 2): os.dup2(fd, target)
             os.environ['SOAK'] = self.mark
             del sys.modules['__main__'].__file__  # a process of its pool imports what a console script has: nothing
-            from supernet_nas.console import main
-            code = main('supernet_study', [*args, '--out', str(out)])
+            from supernet_nas import console
+            plain = console._exit_code
+            console._exit_code = lambda e: traceback.print_exception(e) or plain(e)  # whatever it is, it should not be
+            code = console.main('supernet_study', [*args, '--out', str(out)])
         except BaseException:
             traceback.print_exc()
             code = 70
@@ -135,7 +137,7 @@ class Soak:
     def undisturbed(self, args, name):
         "A study from start to end: what is in it, and its seconds"
         driver,start = Driver(args, self.folder/name, self.log),time.monotonic()
-        if not driver.wait(MOST) or driver.code: sys.exit(f'undisturbed study: {self.log.read_text()}')
+        if not driver.wait(MOST) or driver.code: sys.exit(f'undisturbed: {self.log.read_text()}')
         return everything(self.folder/name), time.monotonic()-start
 
     def strike(self, driver):
@@ -187,7 +189,8 @@ class Soak:
             driver.wait(END)
         expected = {None: {0, 1}, signal.SIGKILL: {0, -9}, signal.SIGTERM: {0, 143}, signal.SIGINT: {0, 130}}
         if driver.code not in expected[hit and hit[1]]: self.fault(f'{out.name}: exit code {driver.code} after {hit}')
-        if driver.code==1 and 'tried again' not in self.log.read_text()[-1000:]: self.fault(f'{out.name}: failed')
+        if 'Traceback' in self.log.read_text(): self.fault(f'{out.name}: a traceback')
+        self.log.unlink(missing_ok=True)
         if left := driver.left():
             self.n['left'] += len(left)
             self.fault(f'{out.name}: left behind {[processes().get(p) for p in left]}')
@@ -219,7 +222,6 @@ class Soak:
             out = self.folder/f'study{self.n["studies"]}'
             self.compare(out, self.study(out, seconds), reference)
             self.n['studies'] += 1
-        if 'Traceback' in self.log.read_text(): self.fault('a traceback')
         if self.holder: self.holder.stop()
         return time.monotonic()-start
 
@@ -229,10 +231,10 @@ def finished(out):
 
 def everything(out):
     "All that does not depend on time and machine: records, weights, tables"
-    tables = {str(f.relative_to(out)): f.read_text() for f in (out/'report').rglob('*.csv')}
-    for k in tables:
-        rows = list(csv.DictReader(io.StringIO(tables[k])))
-        tables[k] = str([{c: v for c,v in r.items() if c not in ('seconds', 'when', 'machine', 'commit')} for r in rows])
+    tables = {}
+    for f in (out/'report').rglob('*.csv'):
+        rows = list(csv.DictReader(open(f)))
+        tables[str(f.relative_to(out))] = str([{c: v for c,v in r.items() if c!='seconds'} for r in rows])
     return numbers(out)|tables
 
 def record(path, row):
@@ -262,8 +264,9 @@ def main():
         soak = Soak(a.engine, a.kills, a.seed, Path(folder))
         seconds = soak.run()
     hits = '; '.join(f'{k} {n}' for k,n in sorted(soak.hits.items()))
-    row = dict(engine=a.engine, kills=sum(soak.hits.values()), hits=hits, faults=len(soak.faults), seconds=round(seconds),
-        commit=provenance()['commit'], when=datetime.now(timezone.utc).isoformat(timespec='seconds'))
+    row = dict(engine=a.engine, kills=sum(soak.hits.values()), hits=hits, faults=len(soak.faults),
+        seconds=round(seconds), commit=provenance()['commit'],
+        when=datetime.now(timezone.utc).isoformat(timespec='seconds'))
     row |= {k: soak.n[k] for k in COLUMNS if k not in row}
     print(row)
     record(a.out, row)
