@@ -269,8 +269,9 @@ def _reported(f, task, counter):
 def _result(ray, task, ref):
     "Outcome of a task of a cluster that has ended"
     try: return Outcome(task, ray.get(ref))
-    except ray.exceptions.RayTaskError as e: error = e.cause if isinstance(e.cause, Exception) else e
-    except ray.exceptions.RayError as e: error = Died(f'lost on the cluster ({type(e).__name__})')
+    except ray.exceptions.RayError as e: error = getattr(e, 'cause', None) or e
+    if isinstance(error, ray.exceptions.RayError):  # not what the function raised
+        error = Died(f'lost on the cluster ({type(error).__name__}: {str(error).splitlines()[0]:.160})')
     return Outcome(task, error=error)
 
 # %% ../nbs/04d_engine.ipynb #dbcc0022

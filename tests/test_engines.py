@@ -1,5 +1,5 @@
 "Serial, pool and Ray: the same numbers; what is killed costs only itself; ends leave nothing behind."
-import gzip, hashlib, json, os, shutil, signal, socket, subprocess, sys, threading, time
+import gzip, hashlib, json, os, shutil, signal, socket, subprocess, sys, tempfile, threading, time
 from pathlib import Path
 import pytest
 from supernet_nas.console import call
@@ -61,8 +61,9 @@ class Nodes:
         about = dict(num_cpus=1, object_store_memory=100<<20)
         soon = dict(health_check_initial_delay_ms=0, health_check_period_ms=500, health_check_failure_threshold=3)
         local = dict(node_ip_address='127.0.0.1', include_dashboard=False, _system_config=soon)
-        self.cluster,self.about = RayCluster(True, head_node_args=about|local),about
-        self.address,self.second = self.cluster.address,self.cluster.add_node(**about)
+        self.cluster = RayCluster(True, head_node_args=about|local)
+        self.about = about|dict(temp_dir=tempfile.mkdtemp(dir='/tmp'))  # as on another machine
+        self.address,self.second = self.cluster.address,self.cluster.add_node(**self.about)
 
     def kill(self):
         "kill -9 of the second node's raylet"
@@ -129,7 +130,7 @@ class TestAll:
         from supernet_nas.data import BadInput
         from supernet_nas.store import Results
         from supernet_nas.study import Task, Unfinished, compute
-        errors = [BadInput('no such thing'), FloatingPointError('loss is nan'), MemoryError('none'), OSError(28, 'full')]
+        errors = [BadInput('none such'), FloatingPointError('loss is nan'), MemoryError('none'), OSError(28, 'full')]
         tasks = [Task(f'{i:012}', e, f'task {i}') for i,e in enumerate([*errors, None, None])]
         saved = []
         with pytest.raises(Unfinished, match='4 of 6 failed'):
@@ -260,7 +261,7 @@ def free_port():
         s.bind(('127.0.0.1', 0))
         return s.getsockname()[1]
 
-@pytest.mark.parametrize('address', ['auto', 'HERE:PORT', 'nowhere.invalid:6379', '127.0.0.1', 'x:1:2', 'ray://127.0.0.1:PORT'])
+@pytest.mark.parametrize('address', 'auto HERE:PORT nowhere.invalid:6379 127.0.0.1 x:1:2 ray://127.0.0.1:PORT'.split())
 def test_no_cluster(address, tmp_path, monkeypatch, capfd):
     "One line, exit code 2, at once"
     monkeypatch.setattr('supernet_nas.engine.CURRENT', tmp_path/'none')
@@ -317,7 +318,8 @@ def test_driver_ends(kind, number, code, line, tmp_path, request):
     "Whatever ends the driver, its tasks end too; one line, and the exit code says which signal it was"
     address = request.getfixturevalue('nodes').address if kind=='ray' else ''
     script = tmp_path/'driver.py'
-    script.write_text(DRIVER.format(tests=str(ROOT/'tests'), package=str(PACKAGE), address=address, folder=str(tmp_path)))
+    where = dict(tests=str(ROOT/'tests'), package=str(PACKAGE), address=address, folder=str(tmp_path))
+    script.write_text(DRIVER.format(**where))
     env = os.environ|dict(PYTHONPATH=str(ROOT))
     p = subprocess.Popen([sys.executable, script], stdout=-1, stderr=-1, text=True, env=env, start_new_session=True)
     assert waited(lambda: marks(tmp_path/'a') and marks(tmp_path/'b'), 60), p.communicate(timeout=5)
