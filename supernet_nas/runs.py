@@ -220,7 +220,7 @@ def networks(
 def provenance():
     "Who computed it, with what: versions, commit (with + if code differs from it), machine."
     commit = _git('rev-parse', 'HEAD')[:12]
-    if commit and _git('status', '--porcelain', '--', '*.py'): commit += '+'
+    if commit and _git('--no-optional-locks', 'status', '--porcelain', '--', '*.py'): commit += '+'
     return dict(package=__version__, commit=commit,
         torch=torch.__version__, python=platform.python_version(), machine=socket.gethostname(), cpu=_cpu_name())
 

@@ -1,5 +1,5 @@
-"""How the tests and tools/faults.py try the commands: in this process where that is enough, tiny data, and real processes
-that start in no time because a server has imported everything."""
+"""How the tests and tools/faults.py try the commands: in this process where that is enough, on tiny data; real processes
+start in no time, because a server has imported everything."""
 import contextlib, gzip, io, multiprocessing, os, re, resource, shutil, signal, stat, sys, time, traceback, warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +38,7 @@ def command(name, *args)->Ended:
             try: code = main(name, [str(a) for a in args])
             except SystemExit as e: code = e.code or 0
             except BaseException: code = traceback.print_exc()
+    if code in (130, 143): raise KeyboardInterrupt  # nobody stops a command here: the signal was meant for this process
     return Ended(code, out.getvalue(), err.getvalue(), [str(w.message) for w in seen])
 
 def succeeds(name, *args)->str:
@@ -51,7 +52,8 @@ def snapshot(folder)->dict:
     found = {}
     for f in sorted(Path(folder).rglob('*')):
         mode = os.lstat(f).st_mode
-        if f.suffix!='.claim': found[str(f.relative_to(folder))] = f.read_bytes() if stat.S_ISREG(mode) else stat.S_IFMT(mode)
+        if f.suffix=='.claim': continue
+        found[str(f.relative_to(folder))] = f.read_bytes() if stat.S_ISREG(mode) else stat.S_IFMT(mode)
     return found
 
 def check_refused(e:Ended, *says):
