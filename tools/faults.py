@@ -1,14 +1,15 @@
 """Bad input and faults: every case in one list, which tests/test_faults.py goes through too.
 
-    python3 dev.py python tools/faults.py [CLASS]   tries all, or one class; all: counts go to results/faults.csv
+    python3 dev.py python tools/faults.py [CLASS]   tries all, or one class; the counts go to results/faults.csv
 """
-import contextlib, csv, functools, gzip, hashlib, io, json, os, pickle, random, re, signal, stat, subprocess, sys, tempfile
+import contextlib, functools, gzip, hashlib, json, os, pickle, random, re, signal, stat, subprocess, sys, tempfile
 import time, traceback
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest.mock import patch
 import numpy as np
+import pandas as pd
 import torch
 from safetensors.torch import load, save, save_file
 
@@ -1095,12 +1096,13 @@ def main(only=None):
         world = World(tmp, many=True)
         for i,c in enumerate(CASES):
             if only in (None, c.kind): rows.setdefault(c.kind, Counter())[tried(world, c, Path(tmp)/f'case-{i}')] += 1
-    columns = ('refused', 'handled', 'wrong')
-    table = [('class', 'tried', *columns), *((kind, n.total(), *(n[k] for k in columns)) for kind,n in rows.items())]
-    text = io.StringIO()
-    csv.writer(text, lineterminator='\n').writerows(table)
-    print(text.getvalue())
-    if only is None: write_whole(ROOT/'results'/'faults.csv', text.getvalue())
+    columns = 'refused', 'handled', 'wrong'
+    new = [dict(tried=n.total(), **{k: n[k] for k in columns})|{'class': kind} for kind,n in rows.items()]
+    file = ROOT/'results'/'faults.csv'
+    old = pd.read_csv(file) if only and file.exists() else pd.DataFrame(columns=['class'])
+    table = pd.concat([old[~old['class'].isin(rows)], pd.DataFrame(new)])[['class', 'tried', *columns]]
+    print(table.to_string(index=False))
+    write_whole(file, table.to_csv(index=False, lineterminator='\n'))
     sys.exit(any(n['wrong'] for n in rows.values()))
 
 if __name__=='__main__': main(*sys.argv[1:])
