@@ -207,13 +207,13 @@ class Cluster(Serial):
         self.ray = _import_ray()
         _connect(self.ray, address, self.package)
         if self.gpu_share and not self.ray.cluster_resources().get('GPU'):
-            self.ray.shutdown()
+            _leave(self.ray)
             raise NoCluster(f'the Ray cluster at {address} has no GPU')
         self.counter = self.ray.remote(num_cpus=0, max_restarts=-1)(_Counter).remote()
         return self
 
     def __exit__(self, kind, error, traceback):
-        self.ray.shutdown()
+        _leave(self.ray)
         if kind is SystemError and error.__cause__: raise error.__cause__ from None  # a signal that Ray's C code met
 
     @property
@@ -232,6 +232,16 @@ def _no_stderr():
         os.dup2(before, 2)
         for fd in (before, null): os.close(fd)
 
+def _on_sigterm(handler):
+    "Set again what SIGTERM does, which only the main thread can"
+    if threading.current_thread() is threading.main_thread(): signal.signal(signal.SIGTERM, handler)
+
+def _leave(ray):
+    "Leave the cluster; what SIGTERM does, which Ray's C code then sets to the default past Python, stays as it was"
+    before = signal.getsignal(signal.SIGTERM)
+    ray.shutdown()
+    _on_sigterm(before)
+
 def _connect(ray, address, package):
     "Join a cluster as its driver; what SIGTERM does stays as it was"
     before,ended,own = signal.getsignal(signal.SIGTERM),False,dict(log_to_driver=False, logging_level='ERROR')
@@ -241,8 +251,7 @@ def _connect(ray, address, package):
     except SystemExit: ended = True  # Ray's own answer to SIGTERM
     except (ConnectionError, ValueError, RuntimeError) as e:
         raise NoCluster(f'the Ray cluster at {address} cannot be joined ({e!s:.160})') from e
-    finally:
-        if signal.getsignal(signal.SIGTERM) is not before: signal.signal(signal.SIGTERM, before)
+    finally: _on_sigterm(before)
     if ended: signal.raise_signal(signal.SIGTERM)
 
 # %% ../nbs/04d_engine.ipynb #ed1c424c

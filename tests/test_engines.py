@@ -276,6 +276,18 @@ def test_no_cluster(address, tmp_path, monkeypatch, capfd):
 def test_no_gpu(nodes):
     with pytest.raises(NoCluster, match='has no GPU'): Cluster(nodes.address, PACKAGE, .5).__enter__()
 
+def test_sigterm_stays(nodes):
+    "Ray's C code sets the default when it is left; but the report that follows is to end in words too"
+    def caught():
+        status = Path('/proc/self/status').read_text()
+        return int(status.split('SigCgt:')[1].split()[0], 16)>>(signal.SIGTERM-1)&1
+    def mine(*a): pass
+    before = signal.signal(signal.SIGTERM, mine)
+    try:
+        with Cluster(nodes.address, PACKAGE): assert signal.getsignal(signal.SIGTERM) is mine
+        assert signal.getsignal(signal.SIGTERM) is mine and caught()
+    finally: signal.signal(signal.SIGTERM, before)
+
 def where(task, tick):
     import supernet_nas
     folder = Path(supernet_nas.__file__).parent

@@ -8,7 +8,8 @@ import pandas as pd
 import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT/'tools'))
+sys.path[:0] = [str(ROOT/'tools'), str(ROOT/'tests')]
+from test_engines import Nodes, loopback_settings
 from trial import Started, command, records, tiny, write_root
 from supernet_nas.files import write_whole
 from supernet_nas.runs import provenance
@@ -30,21 +31,19 @@ class Local:
 class OnRay:
     "Two machines of one core each, on loopback"
     def __init__(self):
-        os.environ['RAY_USAGE_STATS_ENABLED'] = '0'
-        from ray.cluster_utils import Cluster
-        self.cluster = Cluster(initialize_head=True, head_node_args=dict(num_cpus=1, include_dashboard=False))
-        self.second = self.cluster.add_node(num_cpus=1)
-        self.options = ['--cluster', self.cluster.address]
+        os.environ.update(loopback_settings)
+        self.nodes = Nodes()
+        self.options = ['--cluster', self.nodes.address]
 
     def kill_other(self, driver):
         "Kill the second machine, which comes back, or a process with a task"
         if random.random()<.5:
-            self.cluster.remove_node(self.second, allow_graceful=False)
-            self.second = self.cluster.add_node(num_cpus=1)
+            self.nodes.kill()
+            self.nodes.replace()
             return 'machine'
         return kill([p for p in psutil.process_iter() if p.name().startswith('ray::_reported')], 'worker')
 
-    def stop(self): self.cluster.shutdown()
+    def stop(self): self.nodes.cluster.shutdown()
 
 def below(driver):
     try: return psutil.Process(driver.process.pid).children(recursive=True)
