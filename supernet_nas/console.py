@@ -65,8 +65,10 @@ def call(
 )->int: # Exit code
     "Call `f`; whatever ends it, there is one line and an exit code."
     try:
-        f()
-        sys.stdout.flush()
+        try: f()
+        except SystemExit as e:
+            if e.code: raise
+        sys.stdout.flush()  # of --help too
         return 0
     except tuple(ENDS) as e:
         code,word = ENDS[type(e)]

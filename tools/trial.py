@@ -1,5 +1,5 @@
-"""How the tests and tools/faults.py try the commands: in this process where that is enough, on tiny data; real processes
-start in no time, because a server has imported everything."""
+"""How the tests and tools/faults.py try the commands: in this process where that is enough, on tiny data; real
+processes start in no time, because a server has imported everything."""
 import contextlib, gzip, io, multiprocessing, os, re, resource, shutil, signal, stat, sys, time, traceback, warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,7 +89,8 @@ def tiny_arrays(seed=0)->list:
 def write_root(folder, arrays=None)->Path:
     "A data root with four files"
     folder.mkdir(parents=True, exist_ok=True)
-    for f,a in zip(IDX_FILES, arrays or tiny_arrays()): (folder/f'{f}.gz').write_bytes(gzip.compress(idx(a), 1, mtime=0))
+    for f,a in zip(IDX_FILES, arrays or tiny_arrays()):
+        (folder/f'{f}.gz').write_bytes(gzip.compress(idx(a), 1, mtime=0))
     return folder
 
 def tiny(root, *more)->list[str]:
