@@ -48,8 +48,9 @@ def parse_ints(
 # %% ../nbs/05a_commands.ipynb #efa5c32b
 def training_options(
     sampler:str=None, # Who is trained in a step: uniform (default), fair, nested or another name in `SAMPLERS`
-    bn:str=None, # affine: affine parameters of BatchNorm per node too
+    bn:str=None, # affine: affine parameters of BatchNorm per node too; parent: statistics by the block before
     head:str=None, # node: a linear layer for each network
+    endings:str=None, # own: the last convolution and the linear layer of each depth of the last block
     loss:str=None, # in_place or teacher: distillation
     gradient:str=None, # pcgrad
     state:str=None, # separate: a momentum for each network
@@ -66,7 +67,7 @@ def training_options(
     check_limits(threads=threads)
     widths,depths = parse_ints(widths, 'widths'),parse_ints(depths, 'depths')
     SuperNet(widths, depths)
-    fixes = dict(bn=bn, head=head, loss=loss, gradient=gradient, state=state)
+    fixes = dict(bn=bn, head=head, loss=loss, gradient=gradient, state=state, endings=endings)
     own = {k: v for k,v in fixes.items() if v is not None} | ({} if sampler is None else dict(sampler=sampler))
     supernet_config(0, 1, **dict(sampler='uniform', max_depths=depths)|own)
     worker = Worker(dataset, data_root, n_train, device, precision, threads)

@@ -264,7 +264,7 @@ def _rebuilt(info, tensors):
     "The network of a file that is unaltered; raises `BadInput` for what does not fit together"
     kind,config = check_choice(info['kind'], 'kind', _nets),info['config']
     keys = list(inspect.signature(_nets[kind]).parameters)
-    if not isinstance(config, dict) or sorted(config)!=sorted(keys):
+    if not isinstance(config, dict) or not set(keys)-{'endings'}<=set(config)<=set(keys):  # without: all are shared
         raise BadInput(f'configuration {shown(config)}: a {kind} has {", ".join(keys)}')
     net = _blank(kind, {k: tuple(v) if isinstance(v, list) else v for k,v in config.items()})
     _check_tensors(tensors, net)

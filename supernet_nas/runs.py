@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 from . import __version__
 from .data import BadInput, Data, check_choice, check_int, shown
-from .supernet import Arch, SuperNet, SubNet, check_network, show_arch, count_params, count_macs
+from .supernet import (ENDINGS, Arch, SuperNet, SubNet, check_network, private_layers, show_arch,
+    count_params, count_macs)
 from .sampler import make_sampler
 from .fixes import (LOSSES, GRADIENTS, STATES, FromTeacher, PCGrad, SeparateMomentum, check_fix,
     cross_entropy, in_place)
@@ -40,11 +41,12 @@ class Config:
     dataset: str = 'MNIST' # A name in `DATASETS`
     n_train: int|None = None # Only the first so many training images; None: all
     recipe: Recipe = Recipe() # Hyper-parameters
-    bn: str|None = None # None: statistics per node; 'affine': all of BatchNorm; 'supernet' only, as all that follow
+    bn: str|None = None # None: statistics per node; or 'parent', or 'affine'; 'supernet' only, as all that follow
     head: str|None = None # None: one for all networks; 'node': one for each
     loss: str|None = None # None: cross-entropy; a name in `LOSSES`
     gradient: str|None = None # None: the average; a name in `GRADIENTS`
     state: str|None = None # None: one momentum for all; 'separate'
+    endings: str|None = None # None: all layers are shared; 'own', or see `private_layers`
 
     @property
     def filled(self)->dict: # What JSON can hold
@@ -59,13 +61,22 @@ class Config:
 # %% ../nbs/04b_runs.ipynb #aa7c13de
 RECAL_IMAGES = 10_000  # enough: chapter 5 has the sweep
 CURVE_POINTS = 40  # about as many validations in a training, however long: on few images they would cost more than it
-FIXES = dict(bn=('affine',), head=('node',), loss=LOSSES, gradient=GRADIENTS, state=STATES)  # values beside None
+FIXES = dict(bn=('affine', 'parent'), head=('node',), loss=LOSSES, gradient=GRADIENTS, state=STATES,
+    endings=(*ENDINGS,)[1:])  # values beside None; endings may be other layers too
 SUPERNET_EPOCHS,SCRATCH_EPOCHS = 12,3  # 12 passes shared by nine networks against 27: some minutes on two cores
+
+def _check_fixes(given, max_depths):
+    "Raises `BadInput` for a fix that is not known"
+    endings = given.get('endings')
+    for k,known in FIXES.items():
+        if k!='endings': check_fix(k, given.get(k), known)
+    if endings=='shared': raise BadInput('endings shared: that is the default, leave it out')
+    if endings is not None: private_layers(endings, max_depths)
 
 def supernet_config(seed, epochs, sampler='uniform', max_depths=(3,3), **kw)->Config:
     "Configuration of a supernet run; raises `BadInput` for an unknown sampler or fix, or one that would do nothing."
     made = make_sampler(sampler, max_depths)
-    for k,known in FIXES.items(): check_fix(k, kw.get(k), known)
+    _check_fixes(kw, max_depths)
     idle = [v for v in (kw.get('loss'), kw.get('gradient')) if v in ('in_place', 'pcgrad')]
     if idle and len(made())==1:
         raise BadInput(f'{idle[0]} with sampler {sampler!r}: it needs several networks in a step: '
@@ -82,7 +93,7 @@ def describe(
     c:Config # Of a run
 )->str:
     "A run in words, for a line of output."
-    fixes = [v if k not in ('bn', 'head') else f'{k} {v}' for k in FIXES if (v := getattr(c, k))]
+    fixes = [v if k not in ('bn', 'head', 'endings') else f'{k} {v}' for k in FIXES if (v := getattr(c, k))]
     if c.arm=='supernet': what = f'supernet ({", ".join([c.sampler, *fixes])})'
     else: what = f'from scratch ({show_arch(c.arch)})'
     return f'{what}, {c.epochs} epoch{"s"[:c.epochs>1]}, seed {c.seed}'
@@ -113,9 +124,9 @@ def _check_config(c):
     check_int(c.epochs, 'epochs', 1, MOST_EPOCHS)
     for k in ('n_train', 'recal_images'):
         if getattr(c, k) is not None: check_int(getattr(c, k), k)
-    for k,known in FIXES.items(): check_fix(k, getattr(c, k), known)
     if not isinstance(c.dataset, str): raise BadInput(f'dataset {shown(c.dataset)}: give a name')
     check_network(c.widths, c.arch if c.arm=='scratch' else c.max_depths, 1, 10)
+    _check_fixes(vars(c), c.max_depths)
 
 # %% ../nbs/04b_runs.ipynb #e78412ba
 def step_flops(
@@ -159,7 +170,8 @@ def build(c:Config, data:Data)->SuperNet|SubNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(c.seed, 'init', c.arm, c.arch))
         if c.arm=='scratch': return SubNet(c.arch, c.widths, data.in_channels, data.num_classes)
-        return SuperNet(c.widths, c.max_depths, data.in_channels, data.num_classes, c.bn or 'node', c.head or 'shared')
+        kinds = (c.bn or 'node', c.head or 'shared', c.endings or 'shared')
+        return SuperNet(c.widths, c.max_depths, data.in_channels, data.num_classes, *kinds)
 
 # %% ../nbs/04b_runs.ipynb #187e4850
 def train_teacher(

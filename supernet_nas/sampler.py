@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SAMPLERS', 'Sampler', 'Uniform', 'check_space', 'sample_subnet', 'Fair', 'Sandwich', 'Exhaustive', 'EpsilonGreedy',
-           'Nested', 'Deep', 'PathDropout', 'Progressive', 'FewShot', 'make_sampler']
+           'Nested', 'Deep', 'Shallow', 'PathDropout', 'Progressive', 'FewShot', 'make_sampler']
 
 # %% ../nbs/03_sampler.ipynb #cd2358e7
 import math, random
@@ -113,6 +113,11 @@ class Deep(Sampler):
     "One architecture per step, in proportion to the product of its depths."
     def __call__(self)->list[Arch]: return self.rng.choices(self.space, [math.prod(a) for a in self.space])
 
+# %% ../nbs/03_sampler.ipynb #60f53386
+class Shallow(Sampler):
+    "One architecture per step, in inverse proportion to the depth of its last block."
+    def __call__(self)->list[Arch]: return self.rng.choices(self.space, [1/a[-1] for a in self.space])
+
 # %% ../nbs/03_sampler.ipynb #a8bfe7e2
 class PathDropout(Sampler):
     "All architectures at first, on average one at the end (Bender et al., ICML 2018)."
@@ -139,7 +144,7 @@ class FewShot(Uniform):
 
 # %% ../nbs/03_sampler.ipynb #07089b72
 SAMPLERS = dict(uniform=Uniform, fair=Fair, sandwich=Sandwich, exhaustive=Exhaustive, epsilon_greedy=EpsilonGreedy,
-    nested=Nested, deep=Deep, path_dropout=PathDropout, progressive=Progressive)
+    nested=Nested, deep=Deep, path_dropout=PathDropout, progressive=Progressive, shallow=Shallow)
 SAMPLERS |= {f'few_shot_{i}': partial(FewShot, first=i) for i in (1,2,3)}
 
 def make_sampler(
