@@ -120,7 +120,7 @@ def supernet_study(
     results = Results(_folder(out))
     for part in ('weights', 'report'): check_writable(results.folder/part)
     study(configs, results, worker, engine)
-    from supernet_nas.compare import report  # pandas and matplotlib take a second to import
+    from supernet_nas.report import report  # pandas and matplotlib take a second to import
     report(results, [c.run for c in configs])
 
 # %% ../nbs/05a_commands.ipynb #9f3b1f51
@@ -214,7 +214,7 @@ def supernet_report(
     out:str='out' # Folder of `supernet_study`
 ):
     "Tables and figures from the runs in a folder; says first what is missing."
-    from supernet_nas.compare import report
+    from supernet_nas.report import report
     report(Results(_folder(out), readonly=True))
 
 # %% ../nbs/05a_commands.ipynb #6947c611
@@ -228,7 +228,7 @@ def supernet_probe(
     jobs:int=None # Supernets at a time; default: one for each core, on a GPU one
 ):
     "Look inside uniform supernets on MNIST while they train, and fine-tune their networks."
-    from supernet_nas.discussion import Prober  # pandas and matplotlib take a second to import
+    from supernet_nas.probes import Prober  # pandas and matplotlib take a second to import
     check_limits(epochs=epochs, threads=threads)
     results = Results(_folder(out), readonly=True)
     configs = [supernet_config(s, epochs) for s in parse_ints(seeds, 'seeds')]

@@ -61,7 +61,7 @@ def test_report_from_the_runs_alone(study, tmp_path):
     for f in first: f.unlink()
     succeeds('supernet_report', '--out', study[1])
     assert {f: f.read_bytes() for f in first}==first
-    assert {'table.md', 'summary.csv', 'ranking.csv', 'cost.csv', 'compare.png'}<={f.name for f in first}
+    assert {'table.md', 'summary.csv', 'ranking.csv', 'cost.csv', 'gaps.csv', 'compare.png'}<={f.name for f in first}
     assert len(pd.read_csv(study[1]/'report'/'runs.csv'))==3
     assert set(pd.read_csv(study[1]/'report'/'scores.csv').split)=={'valid', 'test'}
 

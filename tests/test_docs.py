@@ -8,7 +8,7 @@ from execnb.nbio import read_nb
 pytestmark = pytest.mark.xdist_group('docs')  # one process for all: they share what takes long to make
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT/'tools'))
-from build_docs import BLOB, PICKER, comparisons, problems, table, url_of, Results
+from build_docs import BLOB, picked, problems, url_of
 
 BROWSER = next(filter(None, map(shutil.which, ('chromium', 'google-chrome', 'chromium-browser'))), None)
 NOTEBOOKS = sorted((ROOT/'nbs').glob('*.ipynb'))
@@ -108,7 +108,7 @@ def test_opens(browser, url, path, form):
 @needs_browser
 def test_picker(browser, url):
     "By mouse and by keyboard: the chosen network's row, and its path lit"
-    rows = table(next(c for c in comparisons(Results(ROOT/'results', readonly=True)) if c.slug==PICKER)).set_index('arch')
+    rows = picked()[1].set_index('arch')
     def check(page, arch):
         said = page.inner_text('.chosen')
         for v in rows.loc[arch].drop('binomial'): assert v in said

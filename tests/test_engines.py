@@ -172,9 +172,9 @@ def study(tmp_path_factory):
     "Run a study of three runs and two from scratch, without its report, and give its numbers"
     data,report = images(tmp_path_factory.mktemp('data')),None
     def compute(out, **kw):
-        from supernet_nas import commands, compare
+        from supernet_nas import commands, report
         with pytest.MonkeyPatch.context() as m:
-            m.setattr(compare, 'report', lambda results, runs: None)
+            m.setattr(report, 'report', lambda results, runs: None)
             commands.supernet_study(1, 1, '0', str(out), widths='4,8', depths='1,2', dataset='KMNIST',
                 data_root=str(data), device='cpu', **kw)
         return numbers(out)

@@ -44,7 +44,7 @@ def test_readme_commands():
     assert 'python3 dev.py test' in (ROOT/'.ci'/'run').read_text()
 
 def test_report_follows_from_results(tmp_path):
-    from supernet_nas.compare import report
+    from supernet_nas.report import report
     from supernet_nas.store import Results
     shutil.copytree(ROOT/'results', tmp_path/'r', ignore=shutil.ignore_patterns('report', 'weights'))
     report(Results(tmp_path/'r', readonly=True), draw=False)

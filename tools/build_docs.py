@@ -12,7 +12,8 @@ from urllib.parse import unquote, urlsplit
 from execnb.nbio import read_nb
 from nbdev.config import get_config
 from nbdev.processors import FilterDefaults, mv_exports
-from supernet_nas.compare import comparisons, table
+from supernet_nas.evidence import Evidence, alone, shared
+from supernet_nas.report import pairs, table
 from supernet_nas.store import Results
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,7 +21,6 @@ HERE,PROC = ROOT/'tools'/'docs',ROOT/'_proc'
 CFG = get_config(path=ROOT)
 SITE,BLOB = f'{CFG.doc_host}{CFG.doc_baseurl}/',f'{CFG.git_url}/blob/{CFG.branch}/'
 FOLD = 12  # exported cells with more lines are folded
-PICKER = 'mnist-w16-32-d3-3-uniform-12-vs-4'  # the comparison that the interactive figure shows
 
 # Notebooks to markdown
 
@@ -43,14 +43,21 @@ def drawing(m):
     svg = (ROOT/'nbs'/m[2]).read_text(encoding='utf-8').replace('<svg ', f'<svg role="img" aria-label="{escape(m[1])}" ')
     return raw(picker(svg) if m[2].endswith('supernet.svg') else f'<figure class="drawing">{svg}</figure>')
 
+def picked():
+    "The pair that the interactive figure shows, and its table"
+    ev = Evidence(Results(ROOT/'results', readonly=True))
+    p = next(p for p in pairs(ev) if (p.sup, p.scr)==(shared(), alone()))
+    return p, table(ev, p)
+
+INHERITED = {k: f'inherited, {k}' for k in ('shared', 'recalibrated', 'per node')}
+
 def picker(svg):
     "The interactive figure; its numbers are those of one comparison's table"
-    c = next(c for c in comparisons(Results(ROOT/'results', readonly=True)) if c.slug==PICKER)
-    t = table(c).drop(columns='binomial', errors='ignore')
-    t['seeds'] = c.runs.seed.nunique()
-    t = t.rename(columns=dict(arch='d₁,d₂', shared='inherited, shared', recalibrated='inherited, recalibrated') | {'per node': 'inherited, per node'})
-    caption = (f'{c.name}. Test accuracy in %, ± standard deviation over seeds: inherited from the supernet with three kinds of BatchNorm statistics, '
-               'which this chapter is about, and from scratch. Gap: per node minus from scratch, in percentage points with its 95 % interval.')
+    p,t = picked()
+    t = t.drop(columns='binomial').assign(seeds=len(p.seeds)).rename(columns={'arch': 'd₁,d₂'}|INHERITED)
+    caption = (f'{p.name}. Test accuracy in %, ± standard deviation over seeds: inherited from the supernet with '
+               'three kinds of BatchNorm statistics, which this chapter is about, and from scratch. Gap: per node '
+               'minus from scratch, in percentage points with its 95 % interval.')
     return Template((HERE/'picker.html').read_text(encoding='utf-8')).substitute(
         svg=svg, caption=escape(caption), rows=json.dumps(t.to_dict('records'), ensure_ascii=False), table=t.to_html(index=False, border=0, classes='docutils'))
 
@@ -140,7 +147,8 @@ def page(path):
         elif opts.get('output')=='asis': parts.append(api(text(c.outputs[0]['data']['text/markdown'])))
         else:
             if opts.get('echo')!='false': parts.append(code(src))
-            parts += [output(o, opts, f'{path.stem}-{c.id}.png') for o in merged(c.outputs)]
+            shown = [output(o, opts, f'{path.stem}-{c.id}.png') for o in merged(c.outputs)]
+            parts += [fold(opts['fold'], '\n\n'.join(shown))] if 'fold' in opts else shown
     meta = f"---\nmyst:\n  html_meta:\n    description: {json.dumps(fm['description'])}\n---"
     head = f"{meta}\n\n# {fm['title']}\n\n{{.lead}}\n{fm['description']}"
     (PROC/url_of(path.stem)).with_suffix('.md').write_text('\n\n'.join([head, *parts])+'\n', encoding='utf-8')

@@ -130,7 +130,7 @@ def file_limit(size):
 # Real processes
 
 _server = multiprocessing.get_context('forkserver')
-_server.set_forkserver_preload(['supernet_nas.commands', 'supernet_nas.compare', 'torchvision.datasets'])
+_server.set_forkserver_preload(['supernet_nas.commands', 'supernet_nas.report', 'torchvision.datasets'])
 
 def _child(name, args, said):
     for fd in (1, 2): os.dup2(os.open(said, os.O_WRONLY|os.O_CREAT|os.O_APPEND), fd)
