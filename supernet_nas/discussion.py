@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['FAIR', 'SANDWICH', 'NESTED', 'FIXES_TRIED', 'Fix', 'on_few', 'effects', 'others']
 
-# %% ../nbs/06_discussion.ipynb #463b9e2e
+# %% ../nbs/06_discussion.ipynb #124a42bf
 from dataclasses import dataclass, replace
 import pandas as pd
 from .evidence import MARGIN, MARGIN_FEW, THIRD_FEW, Evidence, Setting, adjusted, alone, shared, verdict
 
-# %% ../nbs/06_discussion.ipynb #aaebbda3
+# %% ../nbs/06_discussion.ipynb #6ebb2e05
+#| fold: The eighteen remedies, in code
 @dataclass(frozen=True)
 class Fix:
     "A published remedy: what it changes, and what it is compared with."
@@ -43,7 +44,8 @@ FIXES_TRIED = [
     Fix(7, 'a momentum for each network', shared(state='separate')),
     Fix(8, 'three few-shot supernets', shared(sampler='few_shot'))]
 
-# %% ../nbs/06_discussion.ipynb #c22e2b90
+# %% ../nbs/06_discussion.ipynb #62aa26ec
+#| fold: How each is compared, in code
 def on_few(
     s:Setting # On all of MNIST
 )->Setting:

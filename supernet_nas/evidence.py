@@ -7,7 +7,7 @@ __all__ = ['DATA', 'ALONE', 'THIRD', 'THIRD_FEW', 'SHARES', 'SHARES_FEW', 'MARGI
            'scratch', 'setting_of', 'alone', 'shared', 'Evidence', 'interval', 'contrast', 'show', 'binomial',
            'verdict', 'adjusted', 'tau', 'order', 'tau_interval', 'holds']
 
-# %% ../nbs/04h_evidence.ipynb #6185328d
+# %% ../nbs/04h_evidence.ipynb #c1ae18f4
 from dataclasses import asdict, dataclass, fields
 from itertools import combinations
 import numpy as np
@@ -21,7 +21,7 @@ from .store import KINDS, PROBE_COLUMNS
 from .supernet import Arch, search_space, show_arch
 from .train import Recipe
 
-# %% ../nbs/04h_evidence.ipynb #5d3166d7
+# %% ../nbs/04h_evidence.ipynb #8651e96a
 @dataclass(frozen=True)
 class Setting:
     "All that runs have in common but seed and network."
@@ -50,7 +50,7 @@ class Setting:
         "What is not the default."
         return {k: getattr(self, k) for k in FIXES if getattr(self, k) is not None}
 
-# %% ../nbs/04h_evidence.ipynb #fbd3d285
+# %% ../nbs/04h_evidence.ipynb #cc61f274
 def supernet(
     epochs:int, # Passes over the training images
     sampler:str='uniform', # Who is trained in a step
@@ -71,10 +71,11 @@ def setting_of(
     if (c.sampler or '').startswith('few_shot_'): own['sampler'] = 'few_shot'
     return Setting(**own)
 
-# %% ../nbs/04h_evidence.ipynb #07d1740a
+# %% ../nbs/04h_evidence.ipynb #029369fa
 DATA = {'MNIST': {}, 'Fashion-MNIST': dict(dataset='FashionMNIST'), '1,000 images': dict(n_train=1000)}
 ALONE = {'MNIST': 4, 'Fashion-MNIST': 4, '1,000 images': 40}  # epochs of each network from scratch
-THIRD = dict(uniform=12, nested=10, fair=5, sandwich=6, exhaustive=4, deep=10, path_dropout=5, progressive=10, few_shot=4)
+THIRD = dict(uniform=12, nested=10, fair=5, sandwich=6, exhaustive=4, deep=10, path_dropout=5, progressive=10,
+    few_shot=4)
 THIRD_FEW = dict(uniform=120, nested=98, fair=52, sandwich=57, exhaustive=40, deep=104, path_dropout=52, progressive=98,
     few_shot=40)
 SHARES = {'a ninth': dict(uniform=4), 'a third': THIRD, 'all': dict(uniform=36, nested=29)}  # of the nine's FLOPs
@@ -94,7 +95,7 @@ def shared(
     lengths = SHARES_FEW if data=='1,000 images' else SHARES
     return supernet(lengths[share][sampler], sampler, **DATA[data], **kw)
 
-# %% ../nbs/04h_evidence.ipynb #ffe67eae
+# %% ../nbs/04h_evidence.ipynb #5119030d
 class Evidence:
     "The finished runs of a results folder by setting; what is added to the folder later is not seen."
     def __init__(self,
@@ -136,7 +137,7 @@ class Evidence:
 
 def _depths(arch): return tuple(map(int, arch.split(',')))
 
-# %% ../nbs/04h_evidence.ipynb #a3ab03df
+# %% ../nbs/04h_evidence.ipynb #57747e2d
 @patch
 def accuracy(self:Evidence,
     setting:Setting, # Which runs
@@ -184,7 +185,7 @@ def probes(self:Evidence,
     rows = pd.DataFrame(found, columns=['seed', *PROBE_COLUMNS])
     return rows[rows.probe==probe].drop(columns='probe').reset_index(drop=True)
 
-# %% ../nbs/04h_evidence.ipynb #cecb54b6
+# %% ../nbs/04h_evidence.ipynb #0ca46e51
 def interval(
     differences # One number per seed
 )->dict: # mean, std, n, and the ends `lo`, `hi` of the 95 % interval; NaN where n is 1 or all are equal
@@ -213,7 +214,7 @@ def show(r, digits:int=2)->str:
     if r['n']<2 or signed and pd.isna(r['lo']): return mean
     return mean + (f" [{r['lo']:+.{digits}f}, {r['hi']:+.{digits}f}]" if signed else f" ± {r['std']:.{digits}f}")
 
-# %% ../nbs/04h_evidence.ipynb #4d082649
+# %% ../nbs/04h_evidence.ipynb #c4366ce9
 def binomial(
     n_correct:pd.DataFrame, # Counts
     n_total:int # Images
@@ -222,7 +223,7 @@ def binomial(
     p = n_correct.mean()/n_total
     return 100*(p*(1-p)/n_total)**.5
 
-# %% ../nbs/04h_evidence.ipynb #b55736e3
+# %% ../nbs/04h_evidence.ipynb #e9ccf0b9
 MARGIN,MARGIN_FEW = .05,.25  # points
 
 def verdict(
@@ -236,7 +237,7 @@ def verdict(
     if e['hi']<0: return 'hurts'
     return 'none that matters' if -margin<e['lo'] and e['hi']<margin else 'not known'
 
-# %% ../nbs/04h_evidence.ipynb #e9ac9470
+# %% ../nbs/04h_evidence.ipynb #7bf5bfe3
 def adjusted(
     effects:pd.DataFrame # A row of `interval` for each test
 )->pd.DataFrame: # Likewise indexed: p of the paired t-test, and adjusted for all rows by `fdr` and `holm`
@@ -246,7 +247,7 @@ def adjusted(
     left = pd.Series(range(len(p), 0, -1), p.index)
     return pd.DataFrame(dict(p=p, fdr=false_discovery_control(p), holm=(p*left).cummax().clip(upper=1)))
 
-# %% ../nbs/04h_evidence.ipynb #c4e16b38
+# %% ../nbs/04h_evidence.ipynb #f10072a1
 def tau(
     guess:pd.Series, # Integers by network: correct predictions, or parameters
     truth:pd.Series # Likewise, of equal index
@@ -278,7 +279,7 @@ def order(
 
 def _rounded(n, total): return (1000*n/total).round().astype(int)
 
-# %% ../nbs/04h_evidence.ipynb #c3f1c557
+# %% ../nbs/04h_evidence.ipynb #f9ac898f
 def _taus(a, b):
     "Kendall's tau (b) along the last axis of two integer arrays, row by row"
     i,j = np.triu_indices(a.shape[-1], 1)
@@ -296,7 +297,7 @@ def tau_interval(
     sums = [d.values[rng.integers(0, len(d), (1000, len(d)))].sum(1) for d in (guess, truth[list(guess)])]
     return tuple(map(float, np.percentile(_taus(*sums), (2.5, 97.5))))
 
-# %% ../nbs/04h_evidence.ipynb #84b8c0c9
+# %% ../nbs/04h_evidence.ipynb #94057c6d
 @patch
 def parameters(self:Evidence,
     setting:Setting, # For its widths
@@ -324,7 +325,7 @@ def ranking(self:Evidence,
     if not rows: return pd.DataFrame()
     return pd.DataFrame(rows|{'parameters': order(self.parameters(sup, list(g)), truth.sum(), total*len(truth))}).T
 
-# %% ../nbs/04h_evidence.ipynb #41662ba4
+# %% ../nbs/04h_evidence.ipynb #6e1d6e45
 @patch
 def seed_agreement(self:Evidence,
     sup:Setting, # Of supernets
@@ -341,7 +342,7 @@ def seed_agreement(self:Evidence,
     found = {k: dict(mean=np.mean(t), lowest=min(t), highest=max(t), pairs=len(t)) for k,t in pairs.items() if t}
     return pd.DataFrame(found).T
 
-# %% ../nbs/04h_evidence.ipynb #0c679565
+# %% ../nbs/04h_evidence.ipynb #cc88d001
 @patch
 def regrets(self:Evidence,
     sup:Setting, # Of supernets, which choose on validation images
@@ -360,15 +361,16 @@ def regrets(self:Evidence,
                       parameters=lost(size, fits), random=chance) for s in guess.index]
     return pd.DataFrame(rows)
 
-# %% ../nbs/04h_evidence.ipynb #6caaa3c6
+# %% ../nbs/04h_evidence.ipynb #c28b3cdb
 def holds(
     section:str, # Whose text it is
     *claims:bool # What the text says
 ):
     "Raises `AssertionError` that names the section unless all is as its text says."
-    for i,claim in enumerate(claims, 1): assert claim, f'the text of {section} must be rewritten: its claim {i} no longer holds'
+    for i,claim in enumerate(claims, 1):
+        assert claim, f'the text of {section} must be rewritten: its claim {i} no longer holds'
 
-# %% ../nbs/04h_evidence.ipynb #caac34a3
+# %% ../nbs/04h_evidence.ipynb #542de2eb
 @patch
 def effect(self:Evidence,
     variant:tuple[Setting, str], # Setting and kind of statistics

@@ -6,14 +6,14 @@
 __all__ = ['STYLE', 'ORDER', 'axes', 'nine', 'nine_twice', 'strip', 'heat', 'lines', 'error_axes', 'forest', 'ranges', 'learning',
            'front', 'pareto']
 
-# %% ../nbs/04i_figures.ipynb #68f495ee
+# %% ../nbs/04i_figures.ipynb #ce4a645e
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 from .evidence import show
 
-# %% ../nbs/04i_figures.ipynb #d1d85370
+# %% ../nbs/04i_figures.ipynb #963ee1f9
 STYLE = {'shared': dict(marker='x', color='#d55e00'), 'recalibrated': dict(marker='s', color='#009e73', mfc='none'),
     'per node': dict(marker='o', color='#0072b2'), 'own endings': dict(marker='^', color='#cc79a7'),
     'from scratch': dict(marker='D', color='k', mfc='none'), 'parameters': dict(marker='s', color='0.5'),
@@ -31,7 +31,7 @@ def _bars(d, centre='mean'):
     if 'lo' not in d or d.lo.isna().all(): return None
     return (d[centre]-d.lo).clip(lower=0).fillna(0).astype(float),(d.hi-d[centre]).clip(lower=0).fillna(0).astype(float)
 
-# %% ../nbs/04i_figures.ipynb #8862f56b
+# %% ../nbs/04i_figures.ipynb #29ffc6e0
 def nine(
     ways:dict, # By name: accuracy in %, a row per seed, a column per network
     ax=None # Axes
@@ -58,7 +58,7 @@ def nine_twice(
     a.legend(fontsize=8)
     return fig
 
-# %% ../nbs/04i_figures.ipynb #184a05f3
+# %% ../nbs/04i_figures.ipynb #18add622
 def strip(
     d:pd.DataFrame, # In points, a row per seed, a column per network
     ax=None, # Axes
@@ -74,7 +74,7 @@ def strip(
     ax.invert_yaxis()
     return ax
 
-# %% ../nbs/04i_figures.ipynb #c9f4e3d9
+# %% ../nbs/04i_figures.ipynb #3a4da70b
 def heat(
     c:pd.DataFrame, # Of `contrast`, with a row 'mean'
     ax=None, # Axes
@@ -89,7 +89,7 @@ def heat(
     for i,j in ((i, j) for i in first for j in second):
         r = each.loc[f'{i},{j}']
         dark,sure = abs(r['mean'])>.6*limit,r.lo>0 or r.hi<0
-        ends = '' if pd.isna(r.lo) else f'\n[{r.lo:+.2f}, {r.hi:+.2f}]'
+        ends = '' if pd.isna(r.lo) else f'\n{r.lo:+.2f}\nto {r.hi:+.2f}'
         ax.text(second.index(j), first.index(i), f"{r['mean']:+.2f}{ends}", ha='center', va='center', fontsize=8,
                 color='w' if dark else 'k', weight='bold' if sure else 'normal')
     ax.set(xticks=range(len(second)), xticklabels=second, yticks=range(len(first)), yticklabels=first,
@@ -97,7 +97,7 @@ def heat(
     ax.set_title(f"{title}\nmean {show(c.loc['mean'])}".strip(), fontsize=9)
     return ax
 
-# %% ../nbs/04i_figures.ipynb #7fc13381
+# %% ../nbs/04i_figures.ipynb #24bdcac7
 def lines(
     frames:dict, # By name: a frame with `mean`, and `lo` and `hi` where there is an interval; its index is the x axis
     ax=None, # Axes
@@ -123,7 +123,7 @@ def error_axes(ax):
     ax.tick_params(axis='y', which='minor', labelsize=8)
     return ax
 
-# %% ../nbs/04i_figures.ipynb #0919161b
+# %% ../nbs/04i_figures.ipynb #4ceeefc1
 def forest(
     effects:pd.DataFrame, # A row per fix with `mean`, `lo`, `hi`
     ax=None, # Axes
@@ -142,13 +142,13 @@ def forest(
         ax.plot(r['mean'], i, 'o', ms=4, color=color)
         if limit and abs(r['mean'])>limit:
             ax.annotate(f"{r['mean']:+.1f}", (np.sign(r['mean'])*limit*.97, i), ha='right' if r['mean']>0 else 'left',
-                        va='center', fontsize=8, color=color)
+                        va='center', fontsize=8, color=color, bbox=dict(fc='w', ec='none', pad=1))
     ax.set(yticks=range(len(effects)), yticklabels=effects.index, xlabel='points', ylim=(len(effects)-.5, -.5))
     if limit: ax.set_xlim(-limit, limit)
     ax.set_title(title, fontsize=9)
     return ax
 
-# %% ../nbs/04i_figures.ipynb #9d44d418
+# %% ../nbs/04i_figures.ipynb #6e36d389
 def ranges(
     d:pd.DataFrame, # A row per kind with `mean`, `lowest`, `highest`
     ax=None, # Axes
@@ -162,7 +162,7 @@ def ranges(
     ax.set(yticks=y, yticklabels=d.index, ylim=(len(d)-.5, -.5), **kw)
     return ax
 
-# %% ../nbs/04i_figures.ipynb #c640b7b3
+# %% ../nbs/04i_figures.ipynb #7d643641
 def learning(
     curves:dict # By name of a `STYLE`: frames with arch, epoch, accuracy
 )->plt.Figure:
@@ -170,7 +170,8 @@ def learning(
     archs = sorted(set.intersection(*(set(d.arch) for d in curves.values())))
     cols = min(3, len(archs))
     rows = -(-len(archs)//cols)
-    fig,axs = plt.subplots(rows, cols, figsize=(9,1.6*rows+.5), sharex=True, sharey=True, squeeze=False, layout='constrained')
+    size = (9, 1.6*rows+.5)
+    fig,axs = plt.subplots(rows, cols, figsize=size, sharex=True, sharey=True, squeeze=False, layout='constrained')
     for ax,a in zip(axs.flat, archs):
         for name,d in curves.items():
             error = (100-d[d.arch==a].groupby('epoch').accuracy.mean()).clip(lower=.01)
@@ -184,7 +185,7 @@ def learning(
     fig.supylabel('validation error (%)', fontsize=9)
     return fig
 
-# %% ../nbs/04i_figures.ipynb #e4e67e95
+# %% ../nbs/04i_figures.ipynb #5d8c5928
 def front(
     x:pd.Series, # Cost of each network
     y:pd.Series # Its worth

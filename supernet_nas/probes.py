@@ -7,7 +7,7 @@ __all__ = ['FINE_TUNE', 'AT', 'parts', 'with_own', 'bn_probe', 'node_mismatch', 
            'gradient_probe', 'exits', 'cka', 'channel_correlation', 'exit_probe', 'fine_tuned', 'Ensemble',
            'ensemble_probe', 'probe', 'Prober']
 
-# %% ../nbs/04j_probes.ipynb #4175eb78
+# %% ../nbs/04j_probes.ipynb #371642b8
 import time
 from copy import deepcopy
 from dataclasses import replace
@@ -24,7 +24,7 @@ from .study import Task, Worker
 from .supernet import Arch, NodeBatchNorm, SuperNet, show_arch
 from .train import Recipe, Runtime, derive_seed, evaluate, evaluate_all, train
 
-# %% ../nbs/04j_probes.ipynb #4e3cb36a
+# %% ../nbs/04j_probes.ipynb #99b62512
 def parts(
     net:SuperNet # Without copies of layers
 )->dict[str, nn.Module]: # In the order of the forward pass
@@ -63,7 +63,7 @@ def bn_probe(
     return [dict(probe='own statistics', where=k, arch=show_arch(a), value=n)
             for k,own in kinds.items() for a,n in evaluate_all(with_own(net, own), split, rt).items()]
 
-# %% ../nbs/04j_probes.ipynb #1c7bc818
+# %% ../nbs/04j_probes.ipynb #eb2e8567
 def node_mismatch(
     net:SuperNet # With statistics per node
 )->list[dict]: # By layer of stage 2 and depth of block 1: `shift`, in shared standard deviations, and `scale`, a log2
@@ -77,7 +77,7 @@ def node_mismatch(
         rows += [dict(layer=layer, depth=i, shift=d, scale=s) for i,(d,s) in pairs]
     return rows
 
-# %% ../nbs/04j_probes.ipynb #d0a0e641
+# %% ../nbs/04j_probes.ipynb #9288c52d
 @torch.no_grad()
 def stride_outputs(
     net:SuperNet, # Of two stages
@@ -88,7 +88,7 @@ def stride_outputs(
     return {d: net.transitions[1].conv(h.unflatten(2, x.shape[-2:]))[:,channel].flatten()
             for d,h in exits(net.eval(), x).items()}
 
-# %% ../nbs/04j_probes.ipynb #0c072393
+# %% ../nbs/04j_probes.ipynb #ef80e21c
 def path_gradients(
     net:SuperNet, # Its buffers stay as they are
     x:Tensor, # (B, C, H, W)
@@ -105,7 +105,7 @@ def path_gradients(
         out[a] = {k: torch.cat([t.flatten() for t in ts]) for k,ts in mine.items() if ts[0] is not None}
     return out
 
-# %% ../nbs/04j_probes.ipynb #e79cc8ff
+# %% ../nbs/04j_probes.ipynb #b5ba699d
 def gradient_probe(
     net:SuperNet, # Its buffers stay as they are
     split:Split, # The first `batches` batches of it
@@ -130,7 +130,7 @@ def _cosine(a, b): return F.cosine_similarity(a, b, 0).item()
 def _variance(deviations): return deviations.square().sum(-1).mean().item()
 def _whole(g, sizes, device): return torch.cat([g.get(k, torch.zeros(n, device=device)) for k,n in sizes.items()])
 
-# %% ../nbs/04j_probes.ipynb #250db0d0
+# %% ../nbs/04j_probes.ipynb #e842dcd8
 def exits(net:SuperNet, x:Tensor)->dict[int, Tensor]: # By depth: (N, channels, pixels)
     "What leaves block 1 after each of its layers."
     out,h = {},net.transitions[0](x)
@@ -167,7 +167,7 @@ def exit_probe(
     return [dict(probe=name, where=k, arch=str(a), other=str(b), value=f(e[a], e[b]))
             for a,b in combinations(e, 2) for k,f in kinds.items()]
 
-# %% ../nbs/04j_probes.ipynb #2884f06c
+# %% ../nbs/04j_probes.ipynb #419acf25
 FINE_TUNE = (5, 10, 50, 200)  # mini-batches: five are what 2001.01431 says suffice, 200 cost a third of the supernet
 
 def fine_tuned(
@@ -189,7 +189,7 @@ def fine_tuned(
                 found.setdefault((f'fine-tuned-{n}', part), {})[a] = evaluate(sub, getattr(data, part), rt)
     return [score(bn, part, n_correct, data) for (bn,part),n_correct in found.items()]
 
-# %% ../nbs/04j_probes.ipynb #c5fafb5e
+# %% ../nbs/04j_probes.ipynb #b8367163
 class Ensemble(nn.Module):
     "The mean of all networks' probabilities, from one shared-prefix pass."
     def __init__(self,
@@ -205,7 +205,7 @@ def ensemble_probe(net:SuperNet, split:Split, where:str, rt:Runtime)->list[dict]
     "Correct predictions of the nine together."
     return [dict(probe='ensemble', where=where, value=evaluate(Ensemble(net), split, rt))]
 
-# %% ../nbs/04j_probes.ipynb #647ad2b2
+# %% ../nbs/04j_probes.ipynb #930bd8e7
 AT = (1, 3, 6)  # epochs after which the inside is looked at, beside the last
 
 def probe(
@@ -227,11 +227,11 @@ def probe(
     train(net, data.train, c.epochs, sampler, c.recipe, c.seed, rt, ask, tick)
     return net,rows
 
-# %% ../nbs/04j_probes.ipynb #069b08de
+# %% ../nbs/04j_probes.ipynb #b5c6f0a3
 class Prober(Worker):
     "Trains supernets again and looks inside, in whatever process it is called."
     def __call__(self,
-        task:Task, # Its `what`: the configuration, its saved validation counts, paths of the few-shot supernets' weights
+        task:Task, # Its `what`: configuration, saved validation counts, paths of the few-shot supernets' weights
         tick # Told of each step
     )->dict: # What lies beside the run
         "Compute all probes of one run; raises `BadInput` if it does not train to its saved scores."
@@ -244,6 +244,7 @@ class Prober(Worker):
         if few:
             nets = {i: load_net(f)[0] for i,f in enumerate(few, 1)}
             rows += [r|dict(epoch=c.epochs) for r in exit_probe(nets, data.valid.x[:1000], 'exits few-shot')]
-        return dict(run=c.run, kind='probe', networks=networks(net, net.space, data), scores=fine_tuned(c, net, data, rt),
+        scores = fine_tuned(c, net, data, rt)
+        return dict(run=c.run, kind='probe', networks=networks(net, net.space, data), scores=scores,
                     probes=[[r.get(k) for k in PROBE_COLUMNS] for r in rows],
                     **circumstances(rt, time.perf_counter()-start, data))

@@ -6,7 +6,7 @@
 __all__ = ['WAYS', 'Pair', 'pairs', 'main_pairs', 'family', 'table', 'headline', 'mixing', 'overview', 'markdown', 'drawings',
            'against_compute', 'calibration', 'report']
 
-# %% ../nbs/04k_report.ipynb #ec35ed42
+# %% ../nbs/04k_report.ipynb #310e7f56
 import hashlib, io, math, re
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ from .evidence import Evidence, Setting, binomial, contrast, interval, show
 from .files import check_writable, write_whole
 from .supernet import search_space, show_arch
 
-# %% ../nbs/04k_report.ipynb #b4862cb2
+# %% ../nbs/04k_report.ipynb #73d5910f
 @dataclass(frozen=True)
 class Pair:
     "A kind of supernet and its networks trained from scratch."
@@ -39,8 +39,9 @@ class Pair:
     @property
     def slug(self)->str: # For file names: a-z, 0-9, '-' and '_' alone
         s = self.sup
-        parts = [s.dataset, *[s.n_train]*(s.n_train is not None), f'w{show_arch(s.widths)}', f'd{show_arch(s.max_depths)}',
-                 s.sampler, *_fixes(s), s.epochs, 'vs', self.scr.epochs]
+        size = [s.n_train]*(s.n_train is not None)
+        parts = [s.dataset, *size, f'w{show_arch(s.widths)}', f'd{show_arch(s.max_depths)}', s.sampler,
+                 *_fixes(s), s.epochs, 'vs', self.scr.epochs]
         return _slug(parts)+self.mark
 
 def _fixes(s): return [v if k in ('loss', 'gradient') else f'{k} {v}' for k,v in s.fixes.items()]
@@ -52,7 +53,7 @@ def _printable(text, longest=300):
 
 def _slug(parts, longest=100): return re.sub('[^a-z0-9_]', '-', '-'.join(map(str, parts)).lower())[:longest]
 
-# %% ../nbs/04k_report.ipynb #0aac4ecd
+# %% ../nbs/04k_report.ipynb #199774b5
 def _trained(ev, setting, archs):
     "For each seed, which of these networks have been trained"
     found = {}
@@ -76,11 +77,11 @@ def _lost(seeds, sups, has, archs):
     said = [f"{name(ss)} lack{'s'[:len(ss)==1]} {w}" for w,ss in why.items()]
     return '; '.join([f'{name(seeds)} only', *said]) if said else ''
 
-# %% ../nbs/04k_report.ipynb #f6d339d7
+# %% ../nbs/04k_report.ipynb #ae52f59a
 def pairs(
     ev:Evidence # Of a results folder
 )->list[Pair]: # In the order of their names
-    "Every kind of supernet beside every kind of networks from scratch of the same data and recipe, over the seeds of both."
+    "Every kind of supernet beside every kind of networks from scratch of its data and recipe, over the seeds of both."
     found,names = [],set()
     arms = {a: sorted((s for s in ev.of if s.arm==a), key=str) for a in ('supernet', 'scratch')}
     for sup,scr in ((a, b) for a in arms['supernet'] for b in arms['scratch'] if a.data==b.data):
@@ -98,7 +99,7 @@ def pairs(
 def main_pairs(
     ps:list[Pair] # Of `pairs`
 )->list[Pair]: # One for each kind and length of supernet
-    "Each supernet beside the networks from scratch with most seeds in common; of several, those repeated most, then the longest."
+    "Each supernet beside those from scratch with most seeds in common; of several, those repeated most, then longest."
     repeated,best = {},{}
     for p in ps: repeated[p.scr] = max(len(p.seeds), repeated.get(p.scr, 0))
     for p in sorted(ps, key=lambda p: (len(p.seeds), repeated[p.scr], p.scr.epochs)): best[p.sup] = p
@@ -109,11 +110,14 @@ def family(ps:list[Pair], p:Pair)->list[Pair]: # `p` included
     def kind(q): return q.sup.data,q.sup.sampler,q.sup.max_depths,tuple(q.sup.fixes.items())
     return [q for q in ps if kind(q)==kind(p)]
 
-# %% ../nbs/04k_report.ipynb #d5038ace
+# %% ../nbs/04k_report.ipynb #abd627ce
 WAYS = dict(shared='shared', recalibrated='recalibrated', node='per node')  # how inherited networks are scored
 
 @patch
-def accuracies(self:Pair, ev:Evidence, split:str='test')->dict: # By the name of a way: a row per seed, a column per network
+def accuracies(self:Pair,
+    ev:Evidence, # Of the results folder
+    split:str='test' # Or 'valid'
+)->dict: # By the name of a way: a row per seed, a column per network
     "Accuracy in %, inherited in several ways and from scratch."
     inherited = {name: ev.accuracy(self.sup, k, split) for k,name in WAYS.items()}
     inherited = {k: d[d.index.isin(self.seeds)] for k,d in inherited.items() if len(d)}
@@ -127,18 +131,19 @@ def costs(self:Pair, ev:Evidence)->pd.DataFrame: # One row per arm
     alike = [s for s in self.seeds if len({_machine(r) for q in (self.sup, self.scr) for t,r in ev.of[q] if t==s})==1]
     for arm,s in dict(supernet=self.sup, scratch=self.scr).items():
         c = ev.costs(s, archs).loc[list(self.seeds)]
-        rows[arm] = {'net-updates': c.net_updates.mean(), 'FLOPs': c.train_flops.mean(), 'seconds': c.seconds[alike].mean()}
+        rows[arm] = {'net-updates': c.net_updates.mean(), 'FLOPs': c.train_flops.mean(),
+                     'seconds': c.seconds[alike].mean()}
     return pd.DataFrame(rows).T
 
 def _machine(r): return *(r['runtime'][k] for k in ('device', 'precision', 'threads')),r['made']['cpu']
 
-# %% ../nbs/04k_report.ipynb #5a538065
+# %% ../nbs/04k_report.ipynb #2a1463b5
 def table(
     ev:Evidence, # Of the results folder
     p:Pair, # What to show
     split:str='test' # Or 'valid'
 )->pd.DataFrame: # Text, ready to print
-    "Size and accuracy (%, ± standard deviation over seeds) of every network, the gap with its interval, and the binomial floor."
+    "Size and accuracy (%, ± standard deviation over seeds) of every network, gap with interval, and binomial floor."
     acc = p.accuracies(ev, split)
     gap,archs = contrast(acc['per node'], acc['from scratch']),list(acc['per node'])
     t = pd.DataFrame(dict(arch=archs, parameters=ev.parameters(p.sup, archs).map('{:,}'.format).values,
@@ -159,13 +164,14 @@ def headline(ev:Evidence, p:Pair)->str: # One paragraph
         d = acc['shared'].mean()
         shared = (f"; with one set of BatchNorm statistics per layer, as an ordinary supernet has, "
                   f"{mean['shared']:.2f} % ({d.min():.2f} to {d.max():.2f})")
-    return (f"The {len(each)} inherited networks reach {mean['per node']:.2f} % on test on average with statistics per node, "
-        f"recalibrated {mean['recalibrated']:.2f} %{shared}. From scratch they reach {mean['from scratch']:.2f} %: a mean gap of "
-        f"{show(whole)} points{', 95 % interval over seeds' if n>1 else ''} "
-        f"(single networks {each.min():+.2f} to {each.max():+.2f}), for {flops.supernet/flops.scratch:.0%} of the training "
-        f"FLOPs (n = {n} seed{'s' if n>1 else ''}).")
+    inherited = f"{mean['per node']:.2f} % on test on average with statistics per node, recalibrated"
+    seeds = f"(n = {n} seed{'s' if n>1 else ''})"
+    return (f"The {len(each)} inherited networks reach {inherited} {mean['recalibrated']:.2f} %{shared}. From scratch "
+        f"they reach {mean['from scratch']:.2f} %: a mean gap of {show(whole)} points"
+        f"{', 95 % interval over seeds' if n>1 else ''} (single networks {each.min():+.2f} to {each.max():+.2f}), for "
+        f"{flops.supernet/flops.scratch:.0%} of the training FLOPs {seeds}.")
 
-# %% ../nbs/04k_report.ipynb #706c765c
+# %% ../nbs/04k_report.ipynb #d0534a89
 def mixing(
     ev:Evidence, # Of the results folder
     p:Pair # Any
@@ -181,7 +187,7 @@ def mixing(
         out.append(f'Mixes {each}: their digits differ.' if k in ('precision', 'device') else f'Note: {k} {each}.')
     return [_printable(o) for o in out]
 
-# %% ../nbs/04k_report.ipynb #74e36d70
+# %% ../nbs/04k_report.ipynb #81338f17
 def overview(
     ev:Evidence, # Of the results folder
     ps:list[Pair] # Any
@@ -193,7 +199,8 @@ def overview(
         mean = {k: d.mean(axis=1) for k,d in acc.items()}
         said = {k: show(dict(mean=d.mean(), std=d.std(), n=len(d))) for k,d in mean.items() if k!='recalibrated'}
         gap = show(interval(mean['per node']-mean['from scratch']))
-        rows.append(dict(comparison=p.name, n=len(p.seeds))|{'FLOPs ratio': f'{flops.supernet/flops.scratch:.2f}'}|said|dict(gap=gap))
+        ratio = {'FLOPs ratio': f'{flops.supernet/flops.scratch:.2f}'}
+        rows.append(dict(comparison=p.name, n=len(p.seeds))|ratio|said|dict(gap=gap))
     return pd.DataFrame(rows)
 
 def markdown(
@@ -205,7 +212,7 @@ def markdown(
     rows = [df.columns.astype(str), ['---', *('---:' if n else '---' for n in number[1:])], *text.values]
     return '\n'.join('| '+' | '.join(r)+' |' for r in rows)
 
-# %% ../nbs/04k_report.ipynb #4a1d4594
+# %% ../nbs/04k_report.ipynb #9dca6252
 def drawings(
     ev:Evidence, # Of the results folder
     p:Pair, # What to draw
@@ -218,7 +225,8 @@ def drawings(
         pareto=partial(figures.pareto, both, ev.parameters(p.sup, list(acc['per node']), 'macs')))
     if len(p.sup.max_depths)==2:
         draw['gap'] = partial(figures.heat, contrast(acc['per node'], acc['from scratch']))
-    if len(p.seeds)>1: draw['ranking'] = partial(figures.ranges, ev.seed_agreement(p.sup, p.scr), xlabel="Kendall's tau")
+    if len(p.seeds)>1:
+        draw['ranking'] = partial(figures.ranges, ev.seed_agreement(p.sup, p.scr), xlabel="Kendall's tau")
     if len({q.sup for q in kin})>1: draw['budget'] = partial(_draw_compute, ev, kin)
     if len(sweep := calibration(ev, p.sup)): draw['calibration'] = partial(_draw_sweep, sweep)
     return draw
@@ -245,9 +253,13 @@ def _draw_compute(ev, kin):
     found = {'per node': against_compute(ev, list({q.sup for q in kin})),
              'from scratch': against_compute(ev, list({q.scr for q in kin}), archs)}
     labels = {k: d.epochs.astype(int) for k,d in found.items()}
-    return figures.error_axes(figures.lines(found, labels=labels, xlabel='training FLOPs', ylabel='mean test error (%)'))
+    ax = figures.lines(found, labels=labels, xlabel='training FLOPs', ylabel='mean test error (%)')
+    return figures.error_axes(ax)
 
-def calibration(ev:Evidence, sup:Setting)->pd.DataFrame: # By number of images: `interval` of the mean accuracy; empty if not run
+def calibration(
+    ev:Evidence, # Of the results folder
+    sup:Setting # Of supernets
+)->pd.DataFrame: # By number of images: `interval` of the mean accuracy; empty if not run
     "Accuracy against the number of recalibration images, mean over networks, over seeds."
     kinds = {s['bn'] for _,r in ev.of[sup] for s in ev.beside['calibration'].get(r['run'], dict(scores=[]))['scores']}
     images = sorted(int(k.split('-')[1]) for k in kinds if k.startswith('recalibrated-'))
@@ -256,7 +268,7 @@ def calibration(ev:Evidence, sup:Setting)->pd.DataFrame: # By number of images: 
 def _draw_sweep(t):
     return figures.lines({'recalibrated': t}, xscale='log', xlabel='training images', ylabel='mean test accuracy (%)')
 
-# %% ../nbs/04k_report.ipynb #cd28257e
+# %% ../nbs/04k_report.ipynb #4ed1b2f0
 def _csv(df):
     def text(x): return repr(round(float(x), 9))
     return df.to_csv(index=False, float_format=text, lineterminator='\n')
@@ -283,7 +295,7 @@ def _tables(ev, p, test):
                   ranking=ev.ranking(p.sup, p.scr).rename_axis('inherited').reset_index())
     return {'table.md': '\n\n'.join(parts)+'\n'} | {f'{f}.csv': _csv(df) for f,df in frames.items()}
 
-# %% ../nbs/04k_report.ipynb #99fb34fb
+# %% ../nbs/04k_report.ipynb #e34145c2
 def _refused(results):
     "What is not counted: one line for each damaged file, after a line with their number"
     bad = results.refused
@@ -305,14 +317,15 @@ def _write(ev, p, ps, draw, out):
 def _nothing(ev):
     "Why there is nothing to compare, in one line"
     n = {a: sum(len(rows) for s,rows in ev.of.items() if s.arm==a) for a in ('supernet', 'scratch')}
-    return (f"{ev.results.folder}: nothing to compare ({n['supernet']} supernets, {n['scratch']} networks from scratch): "
+    found = f"{n['supernet']} supernets, {n['scratch']} networks from scratch"
+    return (f'{ev.results.folder}: nothing to compare ({found}): '
             'no supernet beside all of its networks from scratch, of the same setting and seed')
 
 def _has_both(ev, p, only):
     "Whether runs of these names are in both arms of a pair"
     return all(any(r['run'] in only for _,r in ev.of[s]) for s in (p.sup, p.scr))
 
-# %% ../nbs/04k_report.ipynb #16be89d2
+# %% ../nbs/04k_report.ipynb #a13f0a8e
 def report(
     results, # A `Results` folder
     only:list[str]|None=None, # Names of runs: the pairs that they take part in; None: `main_pairs`
@@ -324,7 +337,8 @@ def report(
     ps = pairs(ev)
     asked = [p for p in ps if _has_both(ev, p, set(only))] if only else main_pairs(ps)
     if not asked: print(_nothing(ev))
-    shown = asked if len(asked)<=9 else [p for p in asked if len(family(asked, p))>1]  # of many, those that make a curve
+    curves = [p for p in asked if len(family(asked, p))>1]
+    shown = asked if len(asked)<=9 else curves  # not all of many
     for p in shown: _write(ev, p, ps, draw, top/p.slug)
     if not only:
         check_writable(top)

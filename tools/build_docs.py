@@ -103,6 +103,8 @@ def api(md, src='', brief=False):
     sig,has_doc = signature(src, name) or (sig, True)
     return '\n\n'.join([*parts, code(sig), links(doc.strip('\n')) if has_doc else ''])
 
+def anchor(md): return raw(f'<span id="api.{re.search(r"### ([^ ]+)", md)[1].strip()}"></span>')
+
 def merged(outputs):
     "Outputs, with what was printed in one piece"
     out = []
@@ -122,8 +124,9 @@ def output(o, opts, name):
     if 'text/html' in data: return dataframe(re.sub(r'<style.*?</style>', '', data['text/html'], flags=re.S))
     return code(f":class: output\n\n{data.get('text/plain') or text(o.get('text')).rstrip()}", '{code-block} text')
 
-def exported(src, docs):
-    "An exported cell after what `show_doc` says about it; folded where it is long, or only imports"
+def exported(src, docs, title=None):
+    "An exported cell after what `show_doc` says about it; folded where it is long, or only imports, or wholly if titled"
+    if title: return [fold(title, '\n\n'.join([*map(anchor, docs), code(src)]))]
     n,imports = src.count('\n')+1,re.fullmatch(r'((from|import) .*\n?)+', src)
     short = n<=FOLD and not imports
     docs = sorted(docs, key=lambda d: src.find(re.search(r'### (?:\w+\.)?(\w+)', d)[1]))
@@ -143,7 +146,7 @@ def page(path):
         elif 'code-fold' in opts:
             docs = []
             while cells and options(cells[0].source)[0].get('output')=='asis': docs.append(text(cells.pop(0).outputs[0]['data']['text/markdown']))
-            parts += exported(src, docs)
+            parts += exported(src, docs, opts.get('fold'))
         elif opts.get('output')=='asis': parts.append(api(text(c.outputs[0]['data']['text/markdown'])))
         else:
             if opts.get('echo')!='false': parts.append(code(src))
