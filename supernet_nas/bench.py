@@ -271,14 +271,15 @@ def measure(
     "Measure everything in this chapter; prints ratios with their range."
     import pandas as pd
     threads = torch.get_num_threads()
-    print(f'{rt.device}, {rt.precision}, {threads} threads; some {repeats*40+90} s on two cores', flush=True)
+    about = 'a minute a round, and three more; without bf16 arithmetic three times as long'
+    print(f'{rt.device}, {rt.precision}, {threads} threads; on two cores {about}', flush=True)
     rows = bench(repeats, steps, rt)+study_rates(repeats, steps, rt, cores)
     with tempfile.TemporaryDirectory() as many, ProcessPoolExecutor(1, get_context('spawn')) as one:
         rows += one.submit(share_of_product, repeats, steps, Worker(device=rt.device, precision=rt.precision)).result()
         one.submit(copies, many).result()
         with ProcessPoolExecutor(1, get_context('spawn')) as fresh: rows.append(fresh.submit(read_many, many).result())
-    about = dict(device=rt.device)|provenance()
-    df = pd.DataFrame([r|about for r in rows])
+    made = dict(device=rt.device)|provenance()
+    df = pd.DataFrame([r|made for r in rows])
     write_whole(folder/'bench.csv', df.to_csv(index=False, lineterminator='\n'))
     for table in (ratios(df).T, study_table(df), rest_table(df)): print(table.to_string(), end='\n\n')
 

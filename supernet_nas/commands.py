@@ -258,7 +258,7 @@ def supernet_bench(
     device:str='auto', # auto, cuda, mps or cpu
     precision:str='auto' # auto, bf16 or fp32
 ):
-    "Measure speed: against plain PyTorch, of a study on more and more cores, of the store; prints ratios with their range."
+    "Measure speed: against plain PyTorch, of a study on more and more cores, of the store; prints ratios and ranges."
     from supernet_nas import bench
     check_limits(repeats=repeats, steps=steps)
     bench.measure(repeats, steps, runtime(device, precision), check_writable(_folder(out)), CORES)

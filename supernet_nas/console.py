@@ -96,7 +96,8 @@ def main(
     name = name or Path(sys.argv[0]).stem
     for k in ('stdout', 'stderr'):
         if getattr(sys, k) is None: setattr(sys, k, open(os.devnull, 'w'))  # it was closed
-        if hasattr(getattr(sys, k), 'reconfigure'): getattr(sys, k).reconfigure(errors='backslashreplace')  # any alphabet
+        stream = getattr(sys, k)
+        if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='backslashreplace')  # any alphabet
     def leave(number, frame):
         _say(name, 'stopped before it began')
         os._exit(128+number)

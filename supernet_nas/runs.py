@@ -125,8 +125,12 @@ def _check_config(c):
     for k in ('n_train', 'recal_images'):
         if getattr(c, k) is not None: check_int(getattr(c, k), k)
     if not isinstance(c.dataset, str): raise BadInput(f'dataset {shown(c.dataset)}: give a name')
-    check_network(c.widths, c.arch if c.arm=='scratch' else c.max_depths, 1, 10)
+    shape = c.widths, c.arch if c.arm=='scratch' else c.max_depths
+    if repr(shape) not in _checked: check_network(*shape, 1, 10)
+    _checked.add(repr(shape))
     _check_fixes(vars(c), c.max_depths)
+
+_checked = set() # shapes of networks, as text: ten thousand runs have a few
 
 # %% ../nbs/04b_runs.ipynb #e78412ba
 def step_flops(

@@ -146,13 +146,15 @@ def check_beside(
         if content['run']!=record['run'] or content['kind'] not in KINDS:
             raise BadInput('of another run, or of no known kind')
         c = config_from(record['config'])
-        totals = check_scores(content, [show_arch(a) for a in (search_space(c.max_depths) if c.max_depths else [c.arch])])
+        space = search_space(c.max_depths) if c.max_depths else [c.arch]
+        totals = check_scores(content, [show_arch(a) for a in space])
         taken = {(s['bn'], s['split']) for s in record['scores']}
         for s in content['scores']:
             if (s['bn'], s['split']) in taken: raise BadInput(f"its scores of {s['bn']} are in the run's own file too")
         for s in record['scores']:
             if totals.get(s['split'], s['n_total'])!=s['n_total']:
-                raise BadInput(f"scores of {totals[s['split']]} images on {s['split']}, the run's are of {s['n_total']}")
+                n,part = totals[s['split']],s['split']
+                raise BadInput(f"scores of {n} images on {part}, the run's are of {s['n_total']}")
         for row in content.get('probes', []):
             if len(row)!=len(PROBE_COLUMNS) or type(row[-1]) not in (int, float):
                 raise BadInput(f'a probe of {str(row)[:60]}')
@@ -188,7 +190,8 @@ def _content(path):
     try:
         if not (found := _name.fullmatch(path.name)): raise BadInput('not a file of supernet_nas')
         content = unseal(read_whole(path))
-        if (content.get('run'), content.get('kind'))!=found.groups(): raise BadInput('another name than its content has')
+        names = content.get('run'), content.get('kind')
+        if names!=found.groups(): raise BadInput('another name than its content has')
         return content if found[2] else check_run(content)
     except BadInput as e: return str(e).removeprefix(f'{path}: ')
 
@@ -213,12 +216,23 @@ def _look(self:Results):
 def records(self:Results)->dict[str, dict]: # By name of the run
     "The finished runs, in the order of their names."
     self._look()
+    return self._seen()
+
+@patch
+def _seen(self:Results):
+    "`records` as they were at the last look"
     return {c['run']: c for _,c in self._files.values() if isinstance(c, dict) and 'kind' not in c}
 
 @patch
 def beside(self:Results, kind:str)->dict[str, dict]: # By name of the run
     "What was added to finished runs."
-    records = self.records
+    self._look()
+    return self._seen_beside(kind)
+
+@patch
+def _seen_beside(self:Results, kind):
+    "`beside` as it was at the last look"
+    records = self._seen()
     found = [c for _,c in self._files.values() if isinstance(c, dict) and c.get('kind')==kind]
     return {c['run']: c for c in found if c['run'] in records and not self._misfit(c)}
 
@@ -318,9 +332,9 @@ TABLES = dict(runs=['run', *RUN_COLUMNS], scores='run arch bn split n_correct n_
 def _build(self:Results, table):
     "A table from the records"
     import pandas as pd  # a second to import: who only trains does not wait for it
-    records = list(self.records.values())
-    if table=='probes': columns = _probes(self.beside('probe').values())
-    elif table=='scores': columns = _scores(records+[c for k in KINDS for c in self.beside(k).values()])
+    records = list(self._seen().values())
+    if table=='probes': columns = _probes(self._seen_beside('probe').values())
+    elif table=='scores': columns = _scores(records+[c for k in KINDS for c in self._seen_beside(k).values()])
     else: columns = dict(runs=_runs, curves=_curves)[table](records)
     kinds = dict(n_train=float, recal_images=float, value=float) | dict.fromkeys(_text, str)
     return pd.DataFrame({k: pd.Series(v, dtype=kinds.get(k)) for k,v in columns.items()})

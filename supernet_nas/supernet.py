@@ -35,7 +35,8 @@ def _check_ints(values, what, most):
     except TypeError: ints = ()
     if isinstance(values, (str, bytes)) or not 1<=len(ints)<=stages:
         raise BadInput(f'{what} {shown(values)}: give 1 to {stages} integers, one for each stage')
-    return tuple(check_int(v, f'{what} {shown(ints)}: value', 1, most) for v in ints)
+    named = f'{what} {shown(ints)}: value'
+    return tuple(check_int(v, named, 1, most) for v in ints)
 
 def check_depths(
     max_depths # Largest depth of each block, at least 1

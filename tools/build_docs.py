@@ -103,7 +103,10 @@ def api(md, src='', brief=False):
     sig,has_doc = signature(src, name) or (sig, True)
     return '\n\n'.join([*parts, code(sig), links(doc.strip('\n')) if has_doc else ''])
 
-def anchor(md): return raw(f'<span id="api.{re.search(r"### ([^ ]+)", md)[1].strip()}"></span>')
+def anchor(md):
+    "Where a name that stands in a fold is defined"
+    url,name = re.match(r'---\n+\[source\]\((\S+?)\).*?\n+### (\S+)\n', md, re.S).groups()
+    return raw(f'<a class="source" id="api.{name}" href="{url}">source of {name}</a>')
 
 def merged(outputs):
     "Outputs, with what was printed in one piece"

@@ -21,17 +21,17 @@ def experiments():
     "Folder and configurations, all of one kind of data"
     yield '', mnist((3, 4))
     yield '', few(range(5))
-    yield 'fp32', few(range(5), None)
-    yield '', few(range(3), 'convolution') + few(range(3), 'linear')
     yield '', mnist((0, 1, 2))
-    yield '', few(range(3), 'norm_linear') + few(range(3), 'norm') + few(range(3), 'blocks')
+    yield 'fp32', few(range(3), None)
+    yield '', few(range(3), 'convolution') + few(range(3), 'linear')
+    yield '', few(range(3), 'norm_linear')
     yield '', few((5, 6, 7)) + few((5, 6, 7), epochs=98, sampler='nested') + few((5, 6, 7), sampler='shallow')
-    for layer in LAYERS: yield '', few(range(3), layer)
+    for part in ('norm', 'blocks', *LAYERS): yield '', few(range(3), part)
 
 if __name__=='__main__':
     p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument('out'); p.add_argument('--jobs', type=int, default=2)
+    p.add_argument('out'); p.add_argument('--jobs', type=int, default=2); p.add_argument('--skip', type=int, default=0, help='lists')
     args = p.parse_args()
-    for folder,configs in experiments():
+    for folder,configs in list(experiments())[args.skip:]:
         c = configs[0]
         study(configs, Results(Path(args.out)/folder), Worker(c.dataset, None, c.n_train), Pool(args.jobs))
