@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['FAIR', 'SANDWICH', 'NESTED', 'FIXES_TRIED', 'Fix', 'on_few', 'effects', 'others']
 
-# %% ../nbs/06_discussion.ipynb #4c7b3659
+# %% ../nbs/06_discussion.ipynb #88f4814f
 from dataclasses import dataclass, replace
 import pandas as pd
 from .evidence import MARGIN, MARGIN_FEW, THIRD_FEW, Evidence, Setting, adjusted, alone, shared, verdict
 
-# %% ../nbs/06_discussion.ipynb #c5680d6e
+# %% ../nbs/06_discussion.ipynb #4b4febe3
 #| fold: The eighteen remedies, in code
 @dataclass(frozen=True)
 class Fix:
@@ -44,7 +44,7 @@ FIXES_TRIED = [
     Fix(7, 'a momentum for each network', shared(state='separate')),
     Fix(8, 'three few-shot supernets', shared(sampler='few_shot'))]
 
-# %% ../nbs/06_discussion.ipynb #ed715c58
+# %% ../nbs/06_discussion.ipynb #c41cdcd6
 #| fold: How each is compared, in code
 def on_few(
     s:Setting # On all of MNIST
