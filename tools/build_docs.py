@@ -1,8 +1,8 @@
 """Build the documentation into _docs/ from the notebooks and the outputs stored in them: python3 dev.py docs
 
-nbdev processes the notebooks (hides, `show_doc`, backtick links), `page` writes what comes out as markdown into _proc/,
+nbdev processes the notebooks (hides, `show_doc`, backtick links), `page` writes what comes out as markdown into a temporary folder,
 Sphinx makes the pages, `problems` checks them. Where Quarto is installed, `nbdev_docs` renders the same notebooks."""
-import ast, base64, json, os, re, shutil, subprocess, sys, textwrap
+import ast, base64, json, os, re, shutil, subprocess, sys, tempfile, textwrap
 from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,7 +17,7 @@ from supernet_nas.report import pairs, table
 from supernet_nas.store import Results
 
 ROOT = Path(__file__).resolve().parent.parent
-HERE,PROC = ROOT/'tools'/'docs',ROOT/'_proc'
+HERE,PROC = ROOT/'tools'/'docs',None  # PROC: where `build` puts the pages as markdown
 CFG = get_config(path=ROOT)
 SITE,BLOB = f'{CFG.doc_host}{CFG.doc_baseurl}/',f'{CFG.git_url}/blob/{CFG.branch}/'
 FOLD = 12  # exported cells with more lines are folded
@@ -161,9 +161,16 @@ def page(path):
     return f"{path.stem.split('_')[0]} {fm['title']} <{url_of(path.stem)[:-5]}>"
 
 def build(out):
-    "Pages of all notebooks below `out`; returns Sphinx's exit code"
+    "Pages of all notebooks below `out`, by way of a folder of its own, so that two can be built at once"
+    global PROC
     os.chdir(ROOT)  # nbdev looks for settings.ini from here
-    shutil.rmtree(PROC, ignore_errors=True); shutil.rmtree(out, ignore_errors=True); PROC.mkdir()
+    shutil.rmtree(out, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix='_proc', dir=ROOT) as folder:
+        PROC = Path(folder)
+        return _build(out)
+
+def _build(out):
+    "Returns Sphinx's exit code"
     *chapters,_ = [page(p) for p in sorted((ROOT/'nbs').glob('*.ipynb'))]
     with open(PROC/'index.md', 'a', encoding='utf-8') as f: f.write('\n'.join(['', '```{toctree}', ':hidden:', '', *chapters, '```', '']))
     sphinx = [sys.executable, '-m', 'sphinx', '-qW', '--keep-going', '-c', HERE, '-d', PROC/'doctrees', PROC, out]
