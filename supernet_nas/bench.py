@@ -271,8 +271,8 @@ def measure(
     "Measure everything in this chapter; prints ratios with their range."
     import pandas as pd
     threads = torch.get_num_threads()
-    about = 'a minute a round, and three more; without bf16 arithmetic three times as long'
-    print(f'{rt.device}, {rt.precision}, {threads} threads; on two cores {about}', flush=True)
+    about = f'some {3*(repeats+1)} min on two cores without bf16 arithmetic'
+    print(f'{rt.device}, {rt.precision}, {threads} threads; {about}', flush=True)
     rows = bench(repeats, steps, rt)+study_rates(repeats, steps, rt, cores)
     with tempfile.TemporaryDirectory() as many, ProcessPoolExecutor(1, get_context('spawn')) as one:
         rows += one.submit(share_of_product, repeats, steps, Worker(device=rt.device, precision=rt.precision)).result()

@@ -8,7 +8,7 @@ __all__ = ['FAIR', 'SANDWICH', 'NESTED', 'FIXES_TRIED', 'Fix', 'on_few', 'effect
 # %% ../nbs/06_discussion.ipynb #88f4814f
 from dataclasses import dataclass, replace
 import pandas as pd
-from .evidence import MARGIN, MARGIN_FEW, THIRD_FEW, Evidence, Setting, adjusted, alone, shared, verdict
+from .evidence import MARGIN, MARGIN_FEW, THIRD_FEW, Evidence, Setting, alone, shared, verdict
 
 # %% ../nbs/06_discussion.ipynb #4b4febe3
 #| fold: The eighteen remedies, in code

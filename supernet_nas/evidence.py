@@ -8,7 +8,7 @@ __all__ = ['DATA', 'ALONE', 'THIRD', 'THIRD_FEW', 'SHARES', 'SHARES_FEW', 'MARGI
            'verdict', 'adjusted', 'tau', 'order', 'tau_interval', 'holds']
 
 # %% ../nbs/04h_evidence.ipynb #c1ae18f4
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from itertools import combinations
 import numpy as np
 import pandas as pd

@@ -26,10 +26,10 @@ def axes(ax=None, size=(6,3)):
     ax.grid(alpha=.3)
     return ax
 
-def _bars(d, centre='mean'):
+def _bars(d):
     "Error bars of frames with `lo` and `hi`; none where there is no interval"
     if 'lo' not in d or d.lo.isna().all(): return None
-    return (d[centre]-d.lo).clip(lower=0).fillna(0).astype(float),(d.hi-d[centre]).clip(lower=0).fillna(0).astype(float)
+    return tuple(half.clip(lower=0).fillna(0).astype(float) for half in (d['mean']-d.lo, d.hi-d['mean']))
 
 # %% ../nbs/04i_figures.ipynb #29ffc6e0
 def nine(
@@ -138,7 +138,7 @@ def forest(
     for i,(_,r) in enumerate(effects.iterrows()):
         if pd.isna(r['mean']): continue
         color = '#0072b2' if r.lo>0 else '#d55e00' if r.hi<0 else '0.4'
-        ax.plot([r.lo, r.hi], [i, i], color=color, lw=1.5, clip_on=True)
+        ax.plot([r.lo, r.hi], [i, i], color=color, lw=1.5)
         ax.plot(r['mean'], i, 'o', ms=4, color=color)
         if limit and abs(r['mean'])>limit:
             ax.annotate(f"{r['mean']:+.1f}", (np.sign(r['mean'])*limit*.97, i), ha='right' if r['mean']>0 else 'left',

@@ -126,8 +126,9 @@ def _check_config(c):
         if getattr(c, k) is not None: check_int(getattr(c, k), k)
     if not isinstance(c.dataset, str): raise BadInput(f'dataset {shown(c.dataset)}: give a name')
     shape = c.widths, c.arch if c.arm=='scratch' else c.max_depths
-    if repr(shape) not in _checked: check_network(*shape, 1, 10)
-    _checked.add(repr(shape))
+    if (text := repr(shape)) not in _checked:
+        check_network(*shape, 1, 10)
+        _checked.add(text)
     _check_fixes(vars(c), c.max_depths)
 
 _checked = set() # shapes of networks, as text: ten thousand runs have a few

@@ -1,7 +1,7 @@
 """Build the documentation into _docs/ from the notebooks and the outputs stored in them: python3 dev.py docs
 
-nbdev processes the notebooks (hides, `show_doc`, backtick links), `page` writes what comes out as markdown into a temporary folder,
-Sphinx makes the pages, `problems` checks them. Where Quarto is installed, `nbdev_docs` renders the same notebooks."""
+nbdev processes the notebooks (hides, `show_doc`, backtick links), `page` writes what comes out as markdown into
+a temporary folder, Sphinx makes the pages, `problems` checks them. Where Quarto is installed, `nbdev_docs` renders the same notebooks."""
 import ast, base64, json, os, re, shutil, subprocess, sys, tempfile, textwrap
 from html import escape
 from html.parser import HTMLParser
@@ -17,7 +17,7 @@ from supernet_nas.report import pairs, table
 from supernet_nas.store import Results
 
 ROOT = Path(__file__).resolve().parent.parent
-HERE,PROC = ROOT/'tools'/'docs',None  # PROC: where `build` puts the pages as markdown
+HERE = ROOT/'tools'/'docs'
 CFG = get_config(path=ROOT)
 SITE,BLOB = f'{CFG.doc_host}{CFG.doc_baseurl}/',f'{CFG.git_url}/blob/{CFG.branch}/'
 FOLD = 12  # exported cells with more lines are folded
@@ -95,18 +95,17 @@ def signature(src, name):
         if getattr(n, 'name', None)=='__init__': out += head(lines, n)
     return textwrap.dedent('\n'.join(out)), ast.get_docstring(node)
 
+SHOWN = re.compile(r'---\n+\[source\]\((\S+?)\).*?\n+### (\S+)\n+```python\n(.*?)\n```(.*)', re.S)  # by `show_doc`
+
+def anchor(url, name, text='source '): return raw(f'<a class="source" id="api.{name}" href="{url}">{text}</a>')
+
 def api(md, src='', brief=False):
     "What `show_doc` says: heading, link to source, and unless the code itself is shown, signature and docstring"
-    url,name,sig,doc = re.match(r'---\n+\[source\]\((\S+?)\).*?\n+### (\S+)\n+```python\n(.*?)\n```(.*)', md, re.S).groups()
-    parts = [f'### `{name}`', raw(f'<a class="source" id="api.{name}" href="{url}">source </a>')]
+    url,name,sig,doc = SHOWN.match(md).groups()
+    parts = [f'### `{name}`', anchor(url, name)]
     if brief: return '\n\n'.join(parts)
     sig,has_doc = signature(src, name) or (sig, True)
     return '\n\n'.join([*parts, code(sig), links(doc.strip('\n')) if has_doc else ''])
-
-def anchor(md):
-    "Where a name that stands in a fold is defined"
-    url,name = re.match(r'---\n+\[source\]\((\S+?)\).*?\n+### (\S+)\n', md, re.S).groups()
-    return raw(f'<a class="source" id="api.{name}" href="{url}">source of {name}</a>')
 
 def merged(outputs):
     "Outputs, with what was printed in one piece"
@@ -116,28 +115,30 @@ def merged(outputs):
         else: out.append(o)
     return out
 
-def output(o, opts, name):
-    "One stored output"
+def output(o, opts, png):
+    "One stored output; a picture is written to `png`"
     data = {k: text(v) for k,v in o.get('data', {}).items()}
     if 'image/png' in data:
-        (PROC/name).write_bytes(base64.b64decode(data['image/png']))
+        png.write_bytes(base64.b64decode(data['image/png']))
         size = o['metadata'].get('image/png', {}).get('width')
-        return '\n'.join([f'````{{figure}} {name}', f":alt: {opts.get('fig-alt', '')}", *([f':width: {size}px'] if size else []), '', opts.get('fig-cap', ''), '````'])
+        return '\n'.join([f'````{{figure}} {png.name}', f":alt: {opts.get('fig-alt', '')}", *([f':width: {size}px'] if size else []), '', opts.get('fig-cap', ''), '````'])
     if 'text/markdown' in data: return links(data['text/markdown'])
     if 'text/html' in data: return dataframe(re.sub(r'<style.*?</style>', '', data['text/html'], flags=re.S))
     return code(f":class: output\n\n{data.get('text/plain') or text(o.get('text')).rstrip()}", '{code-block} text')
 
 def exported(src, docs, title=None):
     "An exported cell after what `show_doc` says about it; folded where it is long, or only imports, or wholly if titled"
-    if title: return [fold(title, '\n\n'.join([*map(anchor, docs), code(src)]))]
+    if title:
+        names = [SHOWN.match(d).groups()[:2] for d in docs]
+        return [fold(title, '\n\n'.join([*(anchor(url, name, f'source of {name}') for url,name in names), code(src)]))]
     n,imports = src.count('\n')+1,re.fullmatch(r'((from|import) .*\n?)+', src)
     short = n<=FOLD and not imports
     docs = sorted(docs, key=lambda d: src.find(re.search(r'### (?:\w+\.)?(\w+)', d)[1]))
     body = code(src) if short else fold('Imports' if imports else f'Source, {n} lines', code(src))
     return [*(api(d, src, short) for d in docs), body]
 
-def page(path):
-    "Processed notebook as markdown; returns its title"
+def page(path, folder):
+    "Processed notebook as markdown in `folder`; returns its title"
     nb = read_nb(path)
     Filter()(nb)
     fm,parts = nb.frontmatter_,[]
@@ -153,28 +154,23 @@ def page(path):
         elif opts.get('output')=='asis': parts.append(api(text(c.outputs[0]['data']['text/markdown'])))
         else:
             if opts.get('echo')!='false': parts.append(code(src))
-            shown = [output(o, opts, f'{path.stem}-{c.id}.png') for o in merged(c.outputs)]
+            shown = [output(o, opts, folder/f'{path.stem}-{c.id}.png') for o in merged(c.outputs)]
             parts += [fold(opts['fold'], '\n\n'.join(shown))] if 'fold' in opts else shown
     meta = f"---\nmyst:\n  html_meta:\n    description: {json.dumps(fm['description'])}\n---"
     head = f"{meta}\n\n# {fm['title']}\n\n{{.lead}}\n{fm['description']}"
-    (PROC/url_of(path.stem)).with_suffix('.md').write_text('\n\n'.join([head, *parts])+'\n', encoding='utf-8')
+    (folder/url_of(path.stem)).with_suffix('.md').write_text('\n\n'.join([head, *parts])+'\n', encoding='utf-8')
     return f"{path.stem.split('_')[0]} {fm['title']} <{url_of(path.stem)[:-5]}>"
 
 def build(out):
-    "Pages of all notebooks below `out`, by way of a folder of its own, so that two can be built at once"
-    global PROC
+    "Pages of all notebooks below `out`, by way of a folder of its own, so that two can be built at once; Sphinx's exit code"
     os.chdir(ROOT)  # nbdev looks for settings.ini from here
     shutil.rmtree(out, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix='_proc', dir=ROOT) as folder:
-        PROC = Path(folder)
-        return _build(out)
-
-def _build(out):
-    "Returns Sphinx's exit code"
-    *chapters,_ = [page(p) for p in sorted((ROOT/'nbs').glob('*.ipynb'))]
-    with open(PROC/'index.md', 'a', encoding='utf-8') as f: f.write('\n'.join(['', '```{toctree}', ':hidden:', '', *chapters, '```', '']))
-    sphinx = [sys.executable, '-m', 'sphinx', '-qW', '--keep-going', '-c', HERE, '-d', PROC/'doctrees', PROC, out]
-    return subprocess.run([str(a) for a in sphinx]).returncode
+        folder = Path(folder)
+        *chapters,_ = [page(p, folder) for p in sorted((ROOT/'nbs').glob('*.ipynb'))]
+        with open(folder/'index.md', 'a', encoding='utf-8') as f: f.write('\n'.join(['', '```{toctree}', ':hidden:', '', *chapters, '```', '']))
+        sphinx = [sys.executable, '-m', 'sphinx', '-qW', '--keep-going', '-c', HERE, '-d', folder/'doctrees', folder, out]
+        return subprocess.run([str(a) for a in sphinx]).returncode
 
 # Checks
 

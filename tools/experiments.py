@@ -5,6 +5,7 @@ of these runs has no bf16 arithmetic, that of the earlier ones had: so the basel
 import argparse
 from pathlib import Path
 from supernet_nas.engine import Pool
+from supernet_nas.evidence import THIRD, THIRD_FEW
 from supernet_nas.runs import supernet_config
 from supernet_nas.store import Results
 from supernet_nas.study import Worker, study
@@ -12,9 +13,10 @@ from supernet_nas.study import Worker, study
 FEW = 1000  # images
 LAYERS = ('block2.1@before', 'stride2@before', 'block2.2@last', 'block2.1@last', 'block1.2@last', 'linear@first')
 
-def mnist(seeds, endings='own'): return [supernet_config(s, 12, endings=endings) for s in seeds]
+def mnist(seeds, endings='own'): return [supernet_config(s, THIRD['uniform'], endings=endings) for s in seeds]
 
-def few(seeds, endings='own', epochs=120, sampler='uniform'):
+def few(seeds, endings='own', sampler='uniform'):
+    epochs = THIRD_FEW.get(sampler, THIRD_FEW['uniform'])
     return [supernet_config(s, epochs, sampler, endings=endings, n_train=FEW) for s in seeds]
 
 def experiments():
@@ -25,12 +27,13 @@ def experiments():
     yield 'fp32', few(range(3), None)
     yield '', few(range(3), 'convolution') + few(range(3), 'linear')
     yield '', few(range(3), 'norm_linear')
-    yield '', few((5, 6, 7)) + few((5, 6, 7), epochs=98, sampler='nested') + few((5, 6, 7), sampler='shallow')
+    yield '', few((5, 6, 7)) + few((5, 6, 7), sampler='nested') + few((5, 6, 7), sampler='shallow')
     for part in ('norm', 'blocks', *LAYERS): yield '', few(range(3), part)
 
 if __name__=='__main__':
     p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument('out'); p.add_argument('--jobs', type=int, default=2); p.add_argument('--skip', type=int, default=0, help='lists')
+    p.add_argument('out'); p.add_argument('--jobs', type=int, default=2)
+    p.add_argument('--skip', type=int, default=0, help='lists that are passed over')
     args = p.parse_args()
     for folder,configs in list(experiments())[args.skip:]:
         c = configs[0]
