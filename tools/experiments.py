@@ -5,7 +5,7 @@ of these runs has no bf16 arithmetic, that of the earlier ones had: so the basel
 import argparse
 from pathlib import Path
 from supernet_nas.engine import Pool
-from supernet_nas.evidence import THIRD, THIRD_FEW
+from supernet_nas.evidence import SHARES, THIRD_FEW
 from supernet_nas.runs import supernet_config
 from supernet_nas.store import Results
 from supernet_nas.study import Worker, study
@@ -13,7 +13,8 @@ from supernet_nas.study import Worker, study
 FEW = 1000  # images
 LAYERS = ('block2.1@before', 'stride2@before', 'block2.2@last', 'block2.1@last', 'block1.2@last', 'linear@first')
 
-def mnist(seeds, endings='own'): return [supernet_config(s, THIRD['uniform'], endings=endings) for s in seeds]
+def mnist(seeds, endings='own', share='a third'):
+    return [supernet_config(s, SHARES[share]['uniform'], endings=endings) for s in seeds]
 
 def few(seeds, endings='own', sampler='uniform'):
     epochs = THIRD_FEW.get(sampler, THIRD_FEW['uniform'])
@@ -26,6 +27,7 @@ def experiments():
     yield 'fp32', mnist((1, 2, 3, 4), None)
     yield 'fp32', few(range(5), None)
     yield '', mnist((2, 0, 1))
+    yield '', mnist((3, 4), share='all')
     yield '', few(range(3), 'norm_linear') + few(range(3), 'convolution') + few(range(3), 'linear')
     for part in LAYERS: yield '', few(range(3), part)
     yield '', few((5, 6, 7)) + few((5, 6, 7), sampler='nested') + few((5, 6, 7), sampler='shallow')
