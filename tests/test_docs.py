@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from execnb.nbio import read_nb
 
-pytestmark = pytest.mark.xdist_group('docs')  # one process for all: they share what takes long to make
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT/'tools'))
 from build_docs import BLOB, picked, problems, url_of

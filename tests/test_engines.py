@@ -5,7 +5,6 @@ import pytest
 from supernet_nas.console import call
 from supernet_nas.engine import Cluster, Died, NoCluster, Pool, Serial
 
-pytestmark = pytest.mark.xdist_group('engines')  # one process for all: they share what takes long to make
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT/'supernet_nas'
 
