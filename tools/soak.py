@@ -68,7 +68,14 @@ def strike(driver, engine, count):
     driver.process.join(60)
     _,alive = psutil.wait_procs(mine, timeout=15)
     count['left'] += len(alive)
-    count['odd exit code'] += driver.process.exitcode not in ENDS
+    ended(driver, count)
+
+def ended(driver, count):
+    "Count an end that is neither a signal's, nor good, nor that of a run whose worker was killed twice"
+    if driver.process.exitcode in ENDS: return
+    twice = driver.process.exitcode==2 and 'its process died 2 times' in driver.text
+    count['given up' if twice else 'odd exit code'] += 1
+    if not twice: print(driver.text[-600:])
 
 def finished(out): return set(records(out)) if (out/'runs').is_dir() else set()
 
@@ -86,7 +93,7 @@ def study(folder, options, seconds, engine, kills, count):
             count['resumed'] += hits(count)>hit and not driver.process.is_alive()
         driver.process.join(300)
         if driver.process.exitcode==0: return out
-        if driver.process.exitcode not in ENDS: count['odd exit code'] += 1; print(driver.text[-600:])
+        ended(driver, count)
 
 def hits(count): return sum(n for k,n in count.items() if k.startswith('driver ') or k in ('worker', 'machine'))
 
@@ -121,8 +128,9 @@ def soak(name, kills, folder):
     victims = ', '.join(f'{k} {n}' for k,n in sorted(count.items()) if k.startswith('driver ') or k in ('worker', 'machine'))
     about = provenance()
     return dict(engine=name, kills=hits(count), victims=victims, studies=count['finished'], resumed=count['resumed'],
-                lost=count['lost'], different=count['different'], left=count['left'], odd_exit_codes=count['odd exit code'],
-                seconds=round(time.perf_counter()-start), commit=about['commit'], cpu=about['cpu'])
+                given_up=count['given up'], lost=count['lost'], different=count['different'], left=count['left'],
+                odd_exit_codes=count['odd exit code'], seconds=round(time.perf_counter()-start),
+                commit=about['commit'], cpu=about['cpu'])
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
