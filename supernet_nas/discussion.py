@@ -24,6 +24,7 @@ class Fix:
 
 FAIR,SANDWICH,NESTED = (shared(sampler=s) for s in ('fair', 'sandwich', 'nested'))
 
+# %% ../nbs/06_discussion.ipynb #40f3575a
 FIXES_TRIED = [
     Fix(1, 'recalibration', shared(), stats='recalibrated', base_stats='shared'),
     Fix(1, 'statistics per node', shared(), base_stats='shared'),

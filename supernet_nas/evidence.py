@@ -116,24 +116,27 @@ class Evidence:
             for s in (s for scores in [r['scores'], *more] for s in scores):
                 if (s['bn'], s['split'])==(stats, split): yield seed,s
 
-    def counts(self,
-        setting:Setting, # Which runs
-        stats:str|None=None, # Kind of statistics; None: 'own' from scratch, 'node' inherited
-        split:str='test', # Or 'valid'
-        archs:list[str]|None=None # Which networks; None: all that were trained
-    )->pd.DataFrame: # Integers, a row per seed, a column per network; seeds that lack a network are left out
-        "Correct predictions."
-        rows,stats = {},stats or dict(scratch='own').get(setting.arm, 'node')
-        for seed,s in self._scores(setting, stats, split): rows.setdefault(seed, {}).update(s['n_correct'])
-        found = archs or sorted({a for r in rows.values() for a in r}, key=_depths)
-        whole = {seed: [r[a] for a in found] for seed,r in sorted(rows.items()) if set(found)<=set(r)}
-        return pd.DataFrame.from_dict(whole, 'index', columns=found, dtype='int64')
+# %% ../nbs/04h_evidence.ipynb #5f2c81ab
+@patch
+def counts(self:Evidence,
+    setting:Setting, # Which runs
+    stats:str|None=None, # Kind of statistics; None: 'own' from scratch, 'node' inherited
+    split:str='test', # Or 'valid'
+    archs:list[str]|None=None # Which networks; None: all that were trained
+)->pd.DataFrame: # Integers, a row per seed, a column per network; seeds that lack a network are left out
+    "Correct predictions."
+    rows,stats = {},stats or dict(scratch='own').get(setting.arm, 'node')
+    for seed,s in self._scores(setting, stats, split): rows.setdefault(seed, {}).update(s['n_correct'])
+    found = archs or sorted({a for r in rows.values() for a in r}, key=_depths)
+    whole = {seed: [r[a] for a in found] for seed,r in sorted(rows.items()) if set(found)<=set(r)}
+    return pd.DataFrame.from_dict(whole, 'index', columns=found, dtype='int64')
 
-    def total(self, setting:Setting, split:str='test')->int: # Images
-        "How many images a setting was scored on; raises `BadInput` if not all on equally many."
-        found = {s['n_total'] for _,r in self.of.get(setting, ()) for s in r['scores'] if s['split']==split}
-        if len(found)!=1: raise BadInput(f'{setting} was scored on {sorted(found)} images: it must be one number')
-        return found.pop()
+@patch
+def total(self:Evidence, setting:Setting, split:str='test')->int: # Images
+    "How many images a setting was scored on; raises `BadInput` if not all on equally many."
+    found = {s['n_total'] for _,r in self.of.get(setting, ()) for s in r['scores'] if s['split']==split}
+    if len(found)!=1: raise BadInput(f'{setting} was scored on {sorted(found)} images: it must be one number')
+    return found.pop()
 
 def _depths(arch): return tuple(map(int, arch.split(',')))
 
@@ -157,6 +160,7 @@ def gap(self:Evidence,
     inherited = self.accuracy(sup, stats, split)
     return (inherited-self.accuracy(scr, None, split, list(inherited))).dropna()
 
+# %% ../nbs/04h_evidence.ipynb #4dcbec4b
 @patch
 def costs(self:Evidence,
     setting:Setting, # Which runs
@@ -174,6 +178,7 @@ def curves(self:Evidence, setting:Setting)->pd.DataFrame: # seed, epoch, arch, a
             for a,ns in r['curves']['n_correct'].items() for e,n in zip(r['curves']['epoch'], ns)]
     return pd.DataFrame(rows, columns=['seed', 'epoch', 'arch', 'accuracy'])
 
+# %% ../nbs/04h_evidence.ipynb #1c360bdb
 @patch
 def probes(self:Evidence,
     setting:Setting, # Of supernets that `supernet_probe` has seen
@@ -261,6 +266,7 @@ def _integers(s):
     if not pd.api.types.is_integer_dtype(s.dtype): raise BadInput(f'an order of {s.dtype}: give counts, integers')
     return s.tolist()
 
+# %% ../nbs/04h_evidence.ipynb #acb4dd19
 def order(
     guess:pd.Series, # Integers by network
     truth:pd.Series, # Correct predictions by network, summed over seeds

@@ -39,6 +39,7 @@ def _per_node(net):
     "BatchNorm by layer, where statistics are per node"
     return {k: l.bn for k,l in parts(net).items() if isinstance(getattr(l, 'bn', None), NodeBatchNorm)}
 
+# %% ../nbs/04j_probes.ipynb #a3892100
 def with_own(
     net:SuperNet, # With statistics per node
     own # Names in `parts`
@@ -156,6 +157,7 @@ def channel_correlation(a:Tensor, b:Tensor)->float: # -1..1
         return t/t.norm(dim=1, keepdim=True).clamp(min=1e-9)
     return (standard(a)*standard(b)).sum(1).mean().item()
 
+# %% ../nbs/04j_probes.ipynb #d11cae92
 @torch.no_grad()
 def exit_probe(
     nets:dict[int, SuperNet], # By depth of block 1: where that exit is taken from

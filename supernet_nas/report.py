@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WAYS', 'Pair', 'pairs', 'main_pairs', 'family', 'table', 'headline', 'mixing', 'overview', 'markdown', 'drawings',
-           'against_compute', 'calibration', 'report']
+           'against_compute', 'calibration', 'report', 'said', 'config', 'drop']
 
 # %% ../nbs/04k_report.ipynb #310e7f56
 import hashlib, io, math, re
@@ -44,6 +44,7 @@ class Pair:
                  *_fixes(s), s.epochs, 'vs', self.scr.epochs]
         return _slug(parts)+self.mark
 
+# %% ../nbs/04k_report.ipynb #8c4129d4
 def _fixes(s): return [v if k in ('loss', 'gradient') else f'{k} {v}' for k,v in s.fixes.items()]
 
 def _printable(text, longest=300):
@@ -96,6 +97,7 @@ def pairs(
         found.append(p)
     return sorted(found, key=lambda p: p.slug)
 
+# %% ../nbs/04k_report.ipynb #708697dd
 def main_pairs(
     ps:list[Pair] # Of `pairs`
 )->list[Pair]: # One for each kind and length of supernet
@@ -153,6 +155,7 @@ def table(
     floor = binomial(own[own.index.isin(p.seeds)], ev.total(p.scr, split))
     return t.assign(gap=[show(gap.loc[a]) for a in archs], binomial=[f'{floor[a]:.2f}' for a in archs])
 
+# %% ../nbs/04k_report.ipynb #104a9131
 def headline(ev:Evidence, p:Pair)->str: # One paragraph
     "The finding, with its numbers."
     acc,flops = p.accuracies(ev),p.costs(ev).FLOPs
@@ -235,6 +238,7 @@ def _curves(ev, p):
     found = {'per node': ev.curves(p.sup), 'from scratch': ev.curves(p.scr)}
     return {k: d[d.seed.isin(p.seeds)] for k,d in found.items()}
 
+# %% ../nbs/04k_report.ipynb #4d941d29
 def against_compute(
     ev:Evidence, # Of the results folder
     settings:list[Setting], # Of one arm, several lengths
@@ -256,6 +260,7 @@ def _draw_compute(ev, kin):
     ax = figures.lines(found, labels=labels, xlabel='training FLOPs', ylabel='mean test error (%)')
     return figures.error_axes(ax)
 
+# %% ../nbs/04k_report.ipynb #3ac6b238
 def calibration(
     ev:Evidence, # Of the results folder
     sup:Setting # Of supernets
@@ -346,3 +351,18 @@ def report(
             write_whole(top/f'{t}.csv', _csv(results.read(t).sort_values(keys)))
         if shown: write_whole(top/'overview.csv', _csv(overview(ev, asked)))
     return [top/p.slug for p in shown]
+
+# %% ../nbs/04k_report.ipynb #ede4e172
+def said(r, **kw):
+    "What `report` prints; every warning is an error"
+    r.folder.mkdir(exist_ok=True)
+    with contextlib.redirect_stdout(io.StringIO()) as out, warnings.catch_warnings():
+        warnings.simplefilter('error')
+        report(r, **kw)
+    return out.getvalue()
+
+def config(record): return record['config']
+def drop(r, unwanted):
+    "A study without some records"
+    r.records = {k: v for k,v in r.records.items() if not unwanted(config(v))}
+    return r
