@@ -46,7 +46,7 @@ def setup():
 def test():
     "The notebooks' inline tests, then pytest; two of either at a time, with a thread each"
     env = os.environ | dict(OMP_NUM_THREADS='1')
-    pytest = 'pytest', '-q', '-n', 2, '--dist', 'loadfile', '--durations', 10, 'tests'
+    pytest = 'pytest', '-q', '-n', 2, '--durations', 10, 'tests'
     return run(BIN/'nbdev_test', '--n_workers', 2, '--do_print', env=env) or run(BIN/'python', '-m', *pytest, env=env)
 
 def docs(): return run(BIN/'python', 'tools/build_docs.py')
