@@ -11,7 +11,7 @@ import pandas as pd
 from .evidence import MARGIN, MARGIN_FEW, THIRD_FEW, Evidence, Setting, alone, shared, verdict
 
 # %% ../nbs/06_discussion.ipynb #4b4febe3
-#| fold: The eighteen remedies, in code
+#| fold: What a remedy is, in code
 @dataclass(frozen=True)
 class Fix:
     "A published remedy: what it changes, and what it is compared with."
@@ -25,6 +25,7 @@ class Fix:
 FAIR,SANDWICH,NESTED = (shared(sampler=s) for s in ('fair', 'sandwich', 'nested'))
 
 # %% ../nbs/06_discussion.ipynb #40f3575a
+#| fold: The eighteen remedies, in code
 FIXES_TRIED = [
     Fix(1, 'recalibration', shared(), stats='recalibrated', base_stats='shared'),
     Fix(1, 'statistics per node', shared(), base_stats='shared'),

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WAYS', 'Pair', 'pairs', 'main_pairs', 'family', 'table', 'headline', 'mixing', 'overview', 'markdown', 'drawings',
-           'against_compute', 'calibration', 'report', 'said', 'config', 'drop']
+           'against_compute', 'calibration', 'report']
 
 # %% ../nbs/04k_report.ipynb #310e7f56
 import hashlib, io, math, re
@@ -351,18 +351,3 @@ def report(
             write_whole(top/f'{t}.csv', _csv(results.read(t).sort_values(keys)))
         if shown: write_whole(top/'overview.csv', _csv(overview(ev, asked)))
     return [top/p.slug for p in shown]
-
-# %% ../nbs/04k_report.ipynb #ede4e172
-def said(r, **kw):
-    "What `report` prints; every warning is an error"
-    r.folder.mkdir(exist_ok=True)
-    with contextlib.redirect_stdout(io.StringIO()) as out, warnings.catch_warnings():
-        warnings.simplefilter('error')
-        report(r, **kw)
-    return out.getvalue()
-
-def config(record): return record['config']
-def drop(r, unwanted):
-    "A study without some records"
-    r.records = {k: v for k,v in r.records.items() if not unwanted(config(v))}
-    return r

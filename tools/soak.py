@@ -68,7 +68,6 @@ def strike(driver, engine, count):
     driver.process.join(60)
     _,alive = psutil.wait_procs(mine, timeout=15)
     count['left'] += len(alive)
-    ended(driver, count)
 
 def ended(driver, count):
     "Count an end that is neither a signal's, nor good, nor that of a run whose worker was killed twice"
