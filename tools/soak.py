@@ -74,7 +74,7 @@ def ended(driver, count):
     if driver.process.exitcode in ENDS: return
     twice = driver.process.exitcode==2 and 'its process died 2 times' in driver.text
     count['given up' if twice else 'odd exit code'] += 1
-    if not twice: print(driver.text[-600:])
+    if not twice: print(f'exit code {driver.process.exitcode}:', driver.text[-600:])
 
 def finished(out): return set(records(out)) if (out/'runs').is_dir() else set()
 
