@@ -15,7 +15,8 @@ from supernet_nas.files import write_whole
 from supernet_nas.runs import provenance
 
 SIGNALS = [signal.SIGKILL]*3+[signal.SIGTERM, signal.SIGINT]  # to a driver; all else is killed outright
-ENDS = {0, -signal.SIGKILL, 128+signal.SIGTERM, 128+signal.SIGINT}  # exit codes that a driver may have
+EARLY = {-signal.SIGTERM, -signal.SIGINT}  # before the first line of ours: as Python itself ends
+ENDS = {0, -signal.SIGKILL, 128+signal.SIGTERM, 128+signal.SIGINT}|EARLY  # exit codes that a driver may have
 
 class Local:
     "The engines of one machine"
