@@ -280,7 +280,7 @@ def run(
     rt,net,curve = rt or runtime(),build(c, data),dict(n_total=len(data.valid.y), epoch=[], n_correct={})
     sampler = make_sampler(c.sampler, c.max_depths, derive_seed(c.seed, 'sampler')) if c.sampler else None
     archs = sampler.space if sampler else [c.arch]
-    def validate(epoch, net):
+    def validate(epoch, net, hist):
         if epoch%-(-c.epochs//CURVE_POINTS) and epoch<c.epochs: return
         n = {net.arch: evaluate(net, data.valid, rt)} if c.arm=='scratch' else evaluate_all(net, data.valid, rt)
         curve['epoch'].append(epoch)
