@@ -122,6 +122,7 @@ class History:
     paths: Counter = field(default_factory=Counter) # How often each set of architectures made a step
     losses: list[float] = field(default_factory=list) # Mean training loss of each epoch
     rates: list[float] = field(default_factory=list) # Learning rate after each epoch
+    notes: dict = field(default_factory=dict) # For `on_epoch`, which may keep numbers here
     steps: int = 0 # Optimizer steps
     seconds: float = 0. # Training alone, without what `on_epoch` does
 
