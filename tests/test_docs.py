@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest, torch
 from execnb.nbio import read_nb
 from supernet_nas.data import load_data, read_dataset
-from supernet_nas.train import Runtime, recalibrate_bn
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT/'tools'))
@@ -130,12 +129,11 @@ def test_without_javascript(browser, url):
         assert page.locator('#picker tbody tr').count()==9
         assert page.locator('#picker table').is_visible() and not page.locator('#picker form').is_visible()
 
-def expected_logits(x):
-    "Logits (N, 9, 10) by mode, with each network taken out alone and parameters as the page has them"
-    data,half = load_data(),draw_data.rounded(draw_data.trained()[0])
-    def alone(a): return recalibrate_bn(half.subnet(a), data.train.x[:draw_data.RECAL_IMAGES], rt=Runtime('cpu', 'fp32'))
-    ways = {'shared': half.with_shared_stats().subnet, 'per node': half.subnet, 'recalibrated': alone}
-    with torch.no_grad(): return {m: torch.stack([way(a)(data.test.x[:x]) for a in half.space], 1) for m,way in ways.items()}
+def expected_logits(n):
+    "Logits of the first `n` test images (n, 9, 10) by mode, with parameters as the page has them"
+    data,(net,_) = load_data(),draw_data.trained()
+    nets = draw_data.modes(draw_data.rounded(net), data.train.x)
+    return {mode: draw_data.logits(m, data.test.x[:n]) for mode,m in nets.items()}
 
 MODES = 'shared', 'per node', 'recalibrated'
 
