@@ -2,11 +2,13 @@
 import base64, functools, http.server, re, shutil, subprocess, sys, threading
 from contextlib import contextmanager
 from pathlib import Path
-import pytest
+import pytest, torch
 from execnb.nbio import read_nb
+from supernet_nas.data import load_data, read_dataset
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT/'tools'))
+import draw_data
 from build_docs import BLOB, picked, problems, url_of
 
 BROWSER = next(filter(None, map(shutil.which, ('chromium', 'google-chrome', 'chromium-browser'))), None)
@@ -126,6 +128,82 @@ def test_without_javascript(browser, url):
     with opened(browser, url, 'supernet.html', java_script_enabled=False, **FORMS['light']) as page:
         assert page.locator('#picker tbody tr').count()==9
         assert page.locator('#picker table').is_visible() and not page.locator('#picker form').is_visible()
+
+def expected_logits(n):
+    "Logits of the first `n` test images (n, 9, 10) by mode, with parameters as the page has them"
+    data,(net,_) = load_data(),draw_data.trained()
+    nets = draw_data.modes(draw_data.rounded(net), data.train.x)
+    return {mode: draw_data.logits(m, data.test.x[:n]) for mode,m in nets.items()}
+
+MODES = 'shared', 'per node', 'recalibrated'
+
+@needs_browser
+def test_draw_logits(browser, url):
+    "The page's nine logits of 100 test images are PyTorch's, in all three modes; the nine take less than 100 ms (here: 500)"
+    expected,images = expected_logits(100),read_dataset('MNIST')[1].data[:100].flatten(1).tolist()
+    with opened(browser, url, 'draw.html', **FORMS['light']) as page:
+        for mode in MODES:
+            found,ms = page.evaluate("""([images, mode]) => {
+                const start = performance.now(), out = images.map(i => Object.values(supernet.logits(i, mode)))
+                return [out, (performance.now()-start)/images.length] }""", [images, mode])
+            far = (torch.tensor(found)-expected[mode]).abs().max().item()
+            print(f'{mode}: {far:.1e} from PyTorch, {ms:.0f} ms')
+            assert far<1e-3 and ms<500
+    assert (expected['shared']-expected['per node']).abs().max()>1  # the modes differ by more than the tolerance
+
+def answers(page, mode):
+    page.check(f'.modes [value="{mode}"]')
+    return page.inner_text('.summary')
+
+TWO = [(90,100), (100,65), (140,45), (175,65), (185,100), (150,160), (80,230), (210,230)]
+
+@needs_browser
+def test_draw_by_mouse(browser, url):
+    "A 2 is a 2 to all nine with their own statistics, not with shared ones; cleared, there is no answer"
+    with opened(browser, url, 'draw.html', **FORMS['light']) as page:
+        box = page.locator('.pad').bounding_box()
+        to = lambda x, y: page.mouse.move(box['x']+x*box['width']/280, box['y']+y*box['height']/280)
+        to(*TWO[0]); page.mouse.down()
+        for p in TWO[1:]: to(*p)
+        page.mouse.up()
+        page.wait_for_function("!document.querySelector('.summary').textContent.includes('It is')")
+        for mode in MODES: assert (answers(page, mode)=='9 of 9 networks say 2.')==(mode!='shared'), mode
+        page.click('text=Clear')
+        assert 'Nothing' in page.inner_text('.summary') and page.locator('.tree >> text=%').count()==0
+
+@needs_browser
+def test_draw_by_keyboard_and_touch(browser, url):
+    "A ready-made digit, named by its label, and the pen, by keys; a tap is a stroke"
+    with opened(browser, url, 'draw.html', has_touch=True, **FORMS['phone']) as page:
+        page.get_by_role('radio', name='6').focus()
+        page.keyboard.press('ArrowRight')
+        assert page.get_by_role('radio', name='7').first.is_checked() and 'It is a 7.' in page.inner_text('.summary')
+        assert page.get_by_role('radio', checked=True).count()==2  # the digit and the mode
+        page.focus('.pad'); page.keyboard.press(' ')
+        for _ in range(16): page.keyboard.press('ArrowDown')
+        page.wait_for_function("document.querySelector('.summary').textContent.endsWith('say 1.')")
+        page.click('text=Clear'); page.tap('.pad')
+        page.wait_for_function("!document.querySelector('.summary').textContent.includes('Nothing')")
+
+@needs_browser
+def test_draw_centres(browser, url):
+    "A bar of 100 x 40 anywhere is 20 x 8 with its centre of mass in the middle; nothing stays nothing"
+    with opened(browser, url, 'draw.html', **FORMS['light']) as page:
+        pixels = page.evaluate("""() => { const inside = i => i%280>=170 && i%280<270 && i>=280*10 && i<280*50
+            return Array.from(supernet.centred(Uint8Array.from({length: 280*280}, (_, i) => 255*inside(i)), 280)) }""")
+        image,at = torch.tensor(pixels).view(28,28)/255, torch.arange(28.)
+        assert abs(image.sum()-160)<2 and (image>0).any(0).sum() in (20, 21) and (image>0).any(1).sum() in (8, 9)
+        for axis in (0, 1): assert abs((image.sum(axis)*at).sum()/image.sum()-14)<.05
+        assert page.evaluate('supernet.centred(new Uint8Array(280*280), 280)') is None
+
+@needs_browser
+@pytest.mark.parametrize('script', [True, False])
+def test_draw_without_javascript(browser, url, script):
+    "The still picture and the table stand where otherwise one can draw"
+    with opened(browser, url, 'draw.html', java_script_enabled=script, **FORMS['light']) as page:
+        assert page.locator('#draw').is_visible()==script
+        for part in ('img', 'table'): assert page.locator(f'.still {part}').is_visible()!=script
+        assert page.locator('.still tbody tr').count()==9
 
 @needs_browser
 def test_search(browser, url):

@@ -15,6 +15,7 @@ from nbdev.processors import FilterDefaults, mv_exports
 from supernet_nas.evidence import Evidence, alone, shared
 from supernet_nas.report import pairs, table
 from supernet_nas.store import Results
+import draw_data
 
 ROOT = Path(__file__).resolve().parent.parent
 HERE = ROOT/'tools'/'docs'
@@ -60,6 +61,10 @@ def picker(svg):
                'minus from scratch, in percentage points with its 95 % interval.')
     return Template((HERE/'picker.html').read_text(encoding='utf-8')).substitute(
         svg=svg, caption=escape(caption), rows=json.dumps(t.to_dict('records'), ensure_ascii=False), table=t.to_html(index=False, border=0, classes='docutils'))
+
+def live(name, shown):
+    "What can be operated, and under it what stands there where there is no JavaScript"
+    return [raw((HERE/f'{name}.html').read_text(encoding='utf-8')), raw('<div class="still">'), *shown, raw('</div>')]
 
 def links(md):
     "Links to notebooks as links to pages, links into the repository as links to GitHub"
@@ -155,7 +160,8 @@ def page(path, folder):
         else:
             if opts.get('echo')!='false': parts.append(code(src))
             shown = [output(o, opts, folder/f'{path.stem}-{c.id}.png') for o in merged(c.outputs)]
-            parts += [fold(opts['fold'], '\n\n'.join(shown))] if 'fold' in opts else shown
+            if 'fold' in opts: shown = [fold(opts['fold'], '\n\n'.join(shown))]
+            parts += live(opts['live'], shown) if 'live' in opts else shown
     meta = f"---\nmyst:\n  html_meta:\n    description: {json.dumps(fm['description'])}\n---"
     head = f"{meta}\n\n# {fm['title']}\n\n{{.lead}}\n{fm['description']}"
     (folder/url_of(path.stem)).with_suffix('.md').write_text('\n\n'.join([head, *parts])+'\n', encoding='utf-8')
@@ -170,7 +176,9 @@ def build(out):
         *chapters,_ = [page(p, folder) for p in sorted((ROOT/'nbs').glob('*.ipynb'))]
         with open(folder/'index.md', 'a', encoding='utf-8') as f: f.write('\n'.join(['', '```{toctree}', ':hidden:', '', *chapters, '```', '']))
         sphinx = [sys.executable, '-m', 'sphinx', '-qW', '--keep-going', '-c', HERE, '-d', folder/'doctrees', folder, out]
-        return subprocess.run([str(a) for a in sphinx]).returncode
+        failed = subprocess.run([str(a) for a in sphinx]).returncode
+    if not failed: draw_data.write(out/'_static'/'draw_data.js')
+    return failed
 
 # Checks
 

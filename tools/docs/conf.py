@@ -15,7 +15,7 @@ myst_enable_extensions = ['dollarmath', 'attrs_block']
 myst_heading_anchors = 3
 myst_all_links_external = True  # links are written as they stand in the pages, and checked there
 html_theme, html_title, html_favicon = 'furo', project, 'favicon.svg'
-html_static_path, html_css_files = ['style.css'], ['style.css']
+html_static_path, html_css_files = ['style.css', 'supernet.js', 'draw.js'], ['style.css']
 html_theme_options = dict(top_of_page_buttons=[], footer_icons=[dict(name='GitHub', url=_c['git_url'], html='GitHub', **{'class': ''})])
 html_copy_source = html_show_sourcelink = html_show_sphinx = html_use_index = False
 html_domain_indices = False
