@@ -139,16 +139,19 @@ MODES = 'shared', 'per node', 'recalibrated'
 
 @needs_browser
 def test_draw_logits(browser, url):
-    "The page's nine logits of 100 test images are PyTorch's, in all three modes; the nine take less than 100 ms (here: 500)"
+    "The page's nine logits of 100 test images are PyTorch's, in all three modes; the nine take less than 100 ms (500 on a busy machine)"
     expected,images = expected_logits(100),read_dataset('MNIST')[1].data[:100].flatten(1).tolist()
     with opened(browser, url, 'draw.html', **FORMS['light']) as page:
         for mode in MODES:
             found,ms = page.evaluate("""([images, mode]) => {
-                const start = performance.now(), out = images.map(i => Object.values(supernet.logits(i, mode)))
-                return [out, (performance.now()-start)/images.length] }""", [images, mode])
+                const ms = [], out = images.map(i => {
+                    const start = performance.now(), logits = supernet.logits(i, mode)
+                    ms.push(performance.now()-start)
+                    return Object.values(logits) })
+                return [out, ms.sort((a, b) => a-b)] }""", [images, mode])
             far = (torch.tensor(found)-expected[mode]).abs().max().item()
-            print(f'{mode}: {far:.1e} from PyTorch, {ms:.0f} ms')
-            assert far<1e-3 and ms<500
+            print(f'{mode}: {far:.1e} from PyTorch, median {ms[50]:.0f} ms, fastest {ms[0]:.0f} ms')
+            assert far<1e-3 and ms[50]<500
     assert (expected['shared']-expected['per node']).abs().max()>1  # the modes differ by more than the tolerance
 
 def answers(page, mode):
