@@ -255,6 +255,22 @@ def test_options_of_a_task():
     assert Cluster('auto', PACKAGE).needs==dict(num_cpus=1)
     assert Cluster('auto', PACKAGE, .25).needs==dict(num_gpus=.25, num_cpus=0)
 
+class Forgetful(Cluster):
+    "Asks at first for what no machine has: for Ray the task waits, as one does that it has lost"
+    asked = 0
+    @property
+    def needs(self):
+        self.asked += 1
+        return dict(num_cpus=99 if self.asked<=2 else 1)
+
+def test_lost_tasks_are_sent_again(nodes, monkeypatch):
+    from supernet_nas import engine
+    monkeypatch.setattr(engine, 'PATIENCE', 3)
+    said = []
+    with Forgetful(nodes.address, PACKAGE) as cluster:
+        found = [o.value for o in cluster.run(halve, taker([2, 4]), say=said.append)]
+    assert sorted(found)==[1, 2] and said==['nothing computes on the cluster; 2 tasks are sent again']
+
 def free_port():
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))

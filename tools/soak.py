@@ -91,9 +91,13 @@ def study(folder, options, seconds, engine, kills, count):
             strike(driver, engine, count)
             count['lost'] += len(before-finished(out))
             count['resumed'] += hits(count)>hit and not driver.process.is_alive()
-        driver.process.join(300)
+        driver.process.join(600)
         if driver.process.exitcode==0: return out
-        ended(driver, count)
+        if driver.process.is_alive():
+            count['hung'] += 1
+            driver.process.kill()
+            driver.process.join()
+        else: ended(driver, count)
 
 def hits(count): return sum(n for k,n in count.items() if k.startswith('driver ') or k in ('worker', 'machine'))
 
@@ -128,7 +132,7 @@ def soak(name, kills, folder):
     victims = ', '.join(f'{k} {n}' for k,n in sorted(count.items()) if k.startswith('driver ') or k in ('worker', 'machine'))
     about = provenance()
     return dict(engine=name, kills=hits(count), victims=victims, studies=count['finished'], resumed=count['resumed'],
-                given_up=count['given up'], lost=count['lost'], different=count['different'], left=count['left'],
+                given_up=count['given up'], hung=count['hung'], lost=count['lost'], different=count['different'], left=count['left'],
                 odd_exit_codes=count['odd exit code'], seconds=round(time.perf_counter()-start),
                 commit=about['commit'], cpu=about['cpu'])
 
