@@ -271,7 +271,8 @@ def measure(
     "Measure everything in this chapter; prints ratios with their range."
     import pandas as pd
     threads = torch.get_num_threads()
-    about = f'some {3*(repeats+1)} min on two cores without bf16 arithmetic'
+    minutes = round((repeats+1)*(1+4*steps/(54*threads))+1)  # found on two cores without bf16 arithmetic
+    about = f'{steps} steps a round, some {minutes} min without bf16 arithmetic'
     print(f'{rt.device}, {rt.precision}, {threads} threads; {about}', flush=True)
     rows = bench(repeats, steps, rt)+study_rates(repeats, steps, rt, cores)
     with tempfile.TemporaryDirectory() as many, ProcessPoolExecutor(1, get_context('spawn')) as one:

@@ -260,8 +260,14 @@ def supernet_eval(
         counts = {net.arch: evaluate(net, split, rt)} if own else evaluate_all(net, split, rt)
         found = {show_arch(a): n for a,n in counts.items() if only in (None, a)}
         _show_scores([dict(bn='own' if own else 'node', split=part, n_total=len(split.y), n_correct=found)])
-        same = all(saved.get((a, part))==n for a,n in found.items())
-        if saved: print('same as saved' if same else 'differs from the saved scores')
+        off = max(abs(n-saved.get((a, part), n)) for a,n in found.items())
+        if saved: print(f'up to {off} images from the saved scores{_in_words(about, rt)}' if off else 'same as saved')
+
+# %% ../nbs/05a_commands.ipynb #16630ccf
+def _in_words(about, rt):
+    "Why scores may differ a little, if it is known"
+    saved = about.get('precision', rt.precision)
+    return '' if saved==rt.precision else f', which were computed in {saved}; here it is {rt.precision}'
 
 # %% ../nbs/05a_commands.ipynb #b06e5f92
 def supernet_report(
@@ -287,7 +293,7 @@ def supernet_probe(
     results = Results(_folder(out), readonly=True)
     configs = [supernet_config(s, epochs) for s in parse_ints(seeds, 'seeds')]
     if missing := [str(c.seed) for c in configs if not results.has(c.run)]:
-        raise BadInput(f'{out} has no uniform supernet of {epochs} epochs on all of MNIST, widths 16,32, '
+        raise BadInput(f'{out} has no uniform supernet of {epochs} epochs on all of MNIST, widths 16,32, depths 3,3, '
                        f'for seeds {", ".join(missing)}: run supernet_study first')
     tasks = [_probe_task(c, results) for c in configs if not results.has(f'{c.run}.probe')]
     def save(task, content):
@@ -310,11 +316,13 @@ def supernet_bench(
     steps:int=54, # Training steps in a round
     out:str='out', # bench.csv is written here
     device:str='auto', # auto, cuda, mps or cpu
-    precision:str='auto' # auto, bf16 or fp32
+    precision:str='auto', # auto, bf16 or fp32
+    threads:int=None # CPU threads of one training; default: all cores
 ):
     "Measure speed: against plain PyTorch, of a study on more and more cores, of the store; prints ratios and ranges."
     from supernet_nas import bench
-    check_limits(repeats=repeats, steps=steps)
+    check_limits(repeats=repeats, steps=steps, threads=threads)
+    torch.set_num_threads(threads or CORES)
     bench.measure(repeats, steps, runtime(device, precision), check_writable(_folder(out)), CORES)
 
 # %% ../nbs/05a_commands.ipynb #41088af4

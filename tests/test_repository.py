@@ -78,3 +78,16 @@ def test_wheel_holds_the_data(clone, tmp_path_factory):
     names = zipfile.ZipFile(next(out.glob('*.whl'))).namelist()
     assert sum(n.startswith('supernet_nas/mnist/') and n.endswith('.gz') for n in names)==4
     assert 'supernet_nas/supernet.py' in names
+
+def test_weights_say_what_their_runs_say():
+    "Each committed network knows its scores, its precision, and how images become its input"
+    from supernet_nas.files import load_net
+    from supernet_nas.store import Results
+    records = Results(ROOT/'results', readonly=True).records
+    for f in (ROOT/'results'/'weights').iterdir():
+        _,said = load_net(f)
+        node = [s for s in records[f.stem]['scores'] if s['bn'] in ('node', 'own')]
+        assert {(s['arch'], s['split']): s['n_correct'] for s in said['scores']}=={
+            (a, s['split']): n for s in node for a,n in s['n_correct'].items()}
+        assert said['precision']==records[f.stem]['runtime']['precision']
+        assert (len(said['classes']), said['size'])==(10, [28,28]) and round(said['mean'][0], 4)==.1307
