@@ -90,4 +90,4 @@ def test_weights_say_what_their_runs_say():
         assert {(s['arch'], s['split']): s['n_correct'] for s in said['scores']}=={
             (a, s['split']): n for s in node for a,n in s['n_correct'].items()}
         assert said['precision']==records[f.stem]['runtime']['precision']
-        assert (len(said['classes']), said['size'])==(10, [28,28]) and round(said['mean'][0], 4)==.1307
+        assert (len(said['classes']), said['size'])==(10, [28,28]) and abs(said['mean'][0]-.1307)<1e-3
