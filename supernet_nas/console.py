@@ -8,6 +8,7 @@ __all__ = ['ENDS', 'COMMANDS', 'shortened', 'parser', 'Terminated', 'call', 'mai
 # %% ../nbs/04g_console.ipynb #0ae4e0f1
 import argparse, importlib, inspect, os, signal, sys
 from pathlib import Path
+from . import __version__
 
 # %% ../nbs/04g_console.ipynb #775c7d8f
 def shortened(
@@ -23,17 +24,22 @@ def _integer(s):
     raise argparse.ArgumentTypeError(f'{shortened(s)!r} is not an integer of at most 18 digits')
 
 def parser(
-    f # A function with docments
+    f, # A function with docments; an argument that is False by default is a switch
+    examples:tuple[str, ...]=() # Arguments, as one would type them
 )->argparse.ArgumentParser:
     "Reads a function's arguments from a command line; an error is one line and exit code 2."
     from fastcore.docments import docments
-    p = argparse.ArgumentParser(f.__name__, description=f.__doc__, allow_abbrev=False)  # --seed must not mean --seeds
+    p = argparse.ArgumentParser(f.__name__, description=f.__doc__, allow_abbrev=False,  # --seed must not mean --seeds
+        epilog='\n'.join(['examples:', *(f'  {f.__name__} {e}'.rstrip() for e in examples)]) if examples else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('--version', action='version', version=f'supernet_nas {__version__}', help='print the version')
     for k,d in docments(f, full=True, returns=False).items():
         required = d.default is inspect.Parameter.empty
         name = k if required else f'--{k.replace("_", "-")}'
         shown = '' if required or d.default is None else ' (default: %(default)s)'
         kw = {} if required else dict(default=d.default)
-        p.add_argument(name, type=_integer if d.anno is int else d.anno, help=d.docment+shown, **kw)
+        if d.anno is bool: p.add_argument(name, action='store_true', help=d.docment)
+        else: p.add_argument(name, type=_integer if d.anno is int else d.anno, help=d.docment+shown, **kw)
     p.error = lambda message: p.exit(2, f'{f.__name__}: {shortened(message, 300)} (see {f.__name__} --help)\n')
     return p
 
@@ -72,7 +78,7 @@ def call(
         return 0
     except tuple(ENDS) as e:
         code,word = ENDS[type(e)]
-        _say(name, f'{word}; finished runs are kept')
+        _say(name, f'{word}; {getattr(e, "kept", "finished runs are kept")}')
     except Exception as e:
         code = _exit_code(e)
         if code is None: raise
@@ -103,8 +109,9 @@ def main(
         os._exit(128+number)
     for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, leave)
     def command():
-        f = getattr(importlib.import_module(COMMANDS), name)
+        commands = importlib.import_module(COMMANDS)
+        f = getattr(commands, name)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, _terminate)
-        f(**vars(parser(f).parse_args(args)))
+        f(**vars(parser(f, commands.EXAMPLES.get(name, ())).parse_args(args)))
     return call(name, command)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['IDX_FILES', 'SHA256', 'DATASETS', 'EMBEDDED', 'MOST_BYTES', 'CACHE', 'SPLIT_SEED', 'VALID_FRACTION', 'BadInput',
            'short', 'shown', 'check_int', 'check_choice', 'verified', 'read_dataset', 'check_images', 'check_labels',
-           'Split', 'Data', 'load_data']
+           'Split', 'Data', 'prepared', 'check_device', 'load_data']
 
 # %% ../nbs/00_data.ipynb #43be9764
 import copy, gzip, hashlib, operator, reprlib, tempfile, zlib
@@ -238,6 +238,9 @@ class Data:
     num_classes: int # 10 for MNIST
     n_train: int|None = None # As asked for: how many training images; None: all
     digest: str = '' # SHA-256 of all images and labels as they were read, whatever `n_train`
+    classes: tuple[str, ...] = () # Their names, in the order of the labels
+    mean: tuple[float, ...] = () # Of each channel of the training images in 0..1; subtracted
+    std: tuple[float, ...] = () # Likewise; divided by
 
     @property
     def in_channels(self)->int: return self.train.x.shape[1]
@@ -268,28 +271,48 @@ def _check_contents(name, x, y, xt, yt, classes):
         raise BadInput(f'dataset {name}: training images of shape {tuple(x.shape[1:])}, '
                        f'test images of {tuple(xt.shape[1:])}')
 
-# %% ../nbs/00_data.ipynb #16e8f400
-def load_data(
-    name:str='MNIST', # One of `DATASETS`
-    data_root:str|Path|None=None, # See `read_dataset`
+# %% ../nbs/00_data.ipynb #768a4a8b
+def _pixel_statistics(name, x):
+    "Mean and standard deviation of each channel of uint8 images, (1, C, 1, 1), in 0..1"
+    if any(c.min()==c.max() for c in x.movedim(1, 0)):
+        raise BadInput(f'dataset {name}: all pixels of the training images are equal')
+    px = x.float().div_(255)  # in place where possible: an image set in fp32 is four times its files
+    return px.mean((0,2,3), keepdim=True), px.std((0,2,3), keepdim=True)
+
+def prepared(
+    name:str, # Of the dataset
+    raw:tuple[Tensor, ...], # uint8 images (N, H, W[, C]) and labels (N,): of training, then of test
+    classes:list[str], # Their names, in the order of the labels
     n_train:int|None=None, # Keep only the first `n_train` training images of the fixed permutation; None: all
     device:str|torch.device='cpu' # Where the tensors live: whole dataset, no loader workers
 )->Data:
-    "Load, split and normalise (per channel, by the training split); raises `BadInput`."
-    try: torch.empty(0, device=device)
-    except Exception as e: raise BadInput(f'device {shown(device)}: {short(e)}') from e
-    tr,te = read_dataset(name, data_root)
-    raw = (*_tensors(tr), *_tensors(te))
-    _check_contents(name, *raw, len(tr.classes))
+    "Split and normalise (per channel, by the training split); raises `BadInput`."
+    _check_contents(name, *raw, len(classes))
     x,y,xt,yt = (t.permute(0,3,1,2) if t.ndim==4 else t[:,None] if t.ndim==3 else t for t in raw)
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(SPLIT_SEED))
     va,tr_ix = order.tensor_split([round(len(x)*VALID_FRACTION)])
     keep = tr_ix if n_train is None else tr_ix[:check_int(n_train, 'n_train', 1, len(tr_ix))]
-    px = x[tr_ix].float().div_(255)
-    mean,std = px.mean((0,2,3), keepdim=True), px.std((0,2,3), keepdim=True)
-    del px  # in place where possible: an image set in fp32 is four times its files
-    if any(c.min()==c.max() for c in x[tr_ix].movedim(1, 0)):
-        raise BadInput(f'dataset {name}: all pixels of the training images are equal')
+    mean,std = _pixel_statistics(name, x[tr_ix])
     def split(x, y): return Split(x.float().div_(255).sub_(mean).div_(std), y).to(device)
     train,valid,test = split(x[keep], y[keep]), split(x[va], y[va]), split(xt, yt)
-    return Data(name, train, valid, test, len(tr.classes), n_train, _digest(raw))
+    how = dict(classes=tuple(map(str, classes)), mean=tuple(mean.flatten().tolist()), std=tuple(std.flatten().tolist()))
+    return Data(name, train, valid, test, len(classes), n_train, _digest(raw), **how)
+
+# %% ../nbs/00_data.ipynb #16e8f400
+def check_device(
+    device # A name, or a `torch.device`
+):
+    "Raises `BadInput` unless tensors can live there."
+    try: torch.empty(0, device=device)
+    except Exception as e: raise BadInput(f'device {shown(device)}: {short(e)}') from e
+
+def load_data(
+    name:str='MNIST', # One of `DATASETS`
+    data_root:str|Path|None=None, # See `read_dataset`
+    n_train:int|None=None, # See `prepared`
+    device:str|torch.device='cpu' # See `prepared`
+)->Data:
+    "Load one of the known datasets, split and normalised; raises `BadInput`."
+    check_device(device)
+    tr,te = read_dataset(name, data_root)
+    return prepared(name, (*_tensors(tr), *_tensors(te)), tr.classes, n_train, device)

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['MOST_BYTES', 'KEY', 'OLD_KEYS', 'read_whole', 'write_whole', 'check_writable', 'check_target', 'remove_stale',
-           'net_bytes', 'save_net', 'load_net']
+           'net_bytes', 'save_net', 'load_net', 'Checkpoint']
 
 # %% ../nbs/04a_files.ipynb #da998b15
-import errno, hashlib, inspect, json, os, re, stat, tempfile, threading, time
+import errno, hashlib, inspect, io, json, math, os, re, stat, tempfile, threading, time
 from pathlib import Path
 import torch
 from safetensors import SafetensorError
@@ -194,11 +194,27 @@ def _check_score(s, net):
     check_choice(s['split'], 'split of a score', ('valid', 'test'))
     check_int(s['n_correct'], f'n_correct of {arch}', 0)
 
+def _check_list(about, key, n, fits, what):
+    "Raises `BadInput` unless a value that is there is a list of `n` that all fit"
+    value = about.get(key)
+    if value is not None and not (isinstance(value, list) and len(value)==n and all(map(fits, value))):
+        raise BadInput(f'{key} {shown(value)}: give {n} {what}')
+
+def _check_preparation(about, config):
+    "Raises `BadInput` for what does not say how images become input, and what the logits mean"
+    def finite(v): return isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)
+    n = config['in_channels']
+    _check_list(about, 'classes', config['num_classes'], lambda v: isinstance(v, str), 'names')
+    _check_list(about, 'mean', n, finite, 'numbers, one for each channel')
+    _check_list(about, 'std', n, lambda v: finite(v) and v>0, 'positive numbers, one for each channel')
+    _check_list(about, 'size', 2, lambda v: type(v) is int and v>0, 'integers, height and width')
+
 def _check_about(about, net):
     "Raises `BadInput` for entries of another form than the commands expect"
     if not isinstance(about, dict): raise BadInput(f'about {shown(about)}: give names and values')
     if not isinstance(about.get('dataset', ''), str): raise BadInput(f'dataset {shown(about["dataset"])}: give a name')
     if about.get('n_train') is not None: check_int(about['n_train'], 'n_train')
+    _check_preparation(about, net.config)
     scores = about.get('scores', [])
     if not isinstance(scores, list): raise BadInput(f'scores {shown(scores)}: give a list')
     for s in scores: _check_score(s, net)
@@ -206,7 +222,7 @@ def _check_about(about, net):
 # %% ../nbs/04a_files.ipynb #a96d7395
 def net_bytes(
     net:SuperNet|SubNet, # What to save, in any float type and on any device
-    **about # Anything JSON can hold: dataset, n_train, seed, scores
+    **about # What prediction needs: classes, mean, std, size; and anything JSON can hold: dataset, seed, scores
 )->bytes: # A safetensors file; equal for equal networks
     "Weights, buffers and configuration as one file; raises `BadInput` for what could not be loaded again."
     kind = type(net).__name__
@@ -218,6 +234,7 @@ def net_bytes(
     if len({t.data_ptr() for t in state.values()})<len(state):
         raise BadInput(f'cannot save a {kind} whose layers share memory: they would be apart when loaded again')
     tensors = {k: t.detach().cpu().contiguous() for k,t in state.items()}
+    about = {k: v.flatten().tolist() if isinstance(v, torch.Tensor) else v for k,v in about.items()}
     try: info = json.loads(_canonical(dict(kind=kind, config=net.config, about=about)))
     except (TypeError, ValueError, RecursionError) as e:
         raise BadInput(f'cannot save {shown(about)}: {short(e)}') from e
@@ -293,3 +310,29 @@ def load_net(
         if net.config.get(k)!=v:
             raise BadInput(f'{where} is of another configuration: {k} is {net.config.get(k)}, not {shown(v)}')
     return net, info['about']
+
+# %% ../nbs/04a_files.ipynb #4dd8c4c0
+class Checkpoint:
+    "A file that a training is kept in, whole, to go on from."
+    def __init__(self,
+        path:str|Path # Where; written by `save`
+    ): self.path = Path(path)
+
+    def load(self)->dict|None: # What was saved; None if there is no such file
+        "Raises `BadInput` for a file that is unreadable or no checkpoint."
+        if not self.path.exists(): return
+        data = read_whole(self.path)
+        try: found = torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
+        except Exception as e: raise BadInput(f'checkpoint {short(self.path)}: unreadable ({type(e).__name__})') from e
+        if not isinstance(found, dict): raise BadInput(f'checkpoint {short(self.path)}: not written by supernet_nas')
+        return found
+
+    def save(self, state:dict):
+        "Write numbers, texts, tensors and containers of them, completely or not at all; raises `BadInput`."
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_whole(self.path, buffer.getvalue())
+
+    def remove(self):
+        "Forget it, if there is one."
+        self.path.unlink(missing_ok=True)

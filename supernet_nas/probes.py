@@ -218,7 +218,7 @@ def probe(
 )->tuple[SuperNet, list[dict]]: # The trained supernet, and rows of probes
     "Train a supernet and look inside on the way."
     net,rows = build(c, data),[]
-    def ask(epoch, net):
+    def ask(epoch, net, hist):
         if epoch not in (*AT, c.epochs): return
         found = bn_probe(net, data.valid, rt)+gradient_probe(net, data.train)
         found += exit_probe(dict.fromkeys((1,2,3), net), data.valid.x[:1000], 'exits')

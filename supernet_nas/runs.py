@@ -238,7 +238,7 @@ def networks(
 @functools.cache
 def provenance():
     "Who computed it, with what: versions, commit (with + if code differs from it), machine."
-    commit = _git('rev-parse', 'HEAD')[:12]
+    commit = _git('rev-parse', 'HEAD')[:12] if _git('ls-files', '--', '__init__.py') else ''  # not another's repository
     if commit and _git('--no-optional-locks', 'status', '--porcelain', '--', '*.py'): commit += '+'
     return dict(package=__version__, commit=commit,
         torch=torch.__version__, python=platform.python_version(), machine=socket.gethostname(), cpu=_cpu_name())
@@ -273,22 +273,26 @@ def run(
     c:Config, # What to train
     data:Data, # `load_data(c.dataset, n_train=c.n_train, ...)`, on the device of `rt`
     rt:Runtime|None=None, # None: `runtime()`
-    tick=None # Called after each step
+    tick=None, # Called after each step
+    on_epoch=None, # Called with (epoch, net, history) after each epoch
+    resume=None # A `Checkpoint` that the training is kept in, and goes on from
 )->tuple[dict, SuperNet|SubNet]: # The record, which JSON can hold, and the trained network
     "Train and score one configuration; a pure function of it on a given machine."
     if (data.name, data.n_train)!=(c.dataset, c.n_train):
         raise BadInput(f'the run is of {c.dataset}, n_train {c.n_train}; '
                        f'the data are {data.name}, n_train {data.n_train}')
-    rt,net,curve = rt or runtime(),build(c, data),dict(n_total=len(data.valid.y), epoch=[], n_correct={})
+    rt,net = rt or runtime(),build(c, data)
     sampler = make_sampler(c.sampler, c.max_depths, derive_seed(c.seed, 'sampler')) if c.sampler else None
     archs = sampler.space if sampler else [c.arch]
-    def validate(epoch, net):
-        if epoch%-(-c.epochs//CURVE_POINTS) and epoch<c.epochs: return
-        n = {net.arch: evaluate(net, data.valid, rt)} if c.arm=='scratch' else evaluate_all(net, data.valid, rt)
-        curve['epoch'].append(epoch)
-        for a in archs: curve['n_correct'].setdefault(show_arch(a), []).append(n[a])
+    def validate(epoch, net, hist):
+        if epoch%-(-c.epochs//CURVE_POINTS)==0 or epoch==c.epochs:
+            n = {net.arch: evaluate(net, data.valid, rt)} if c.arm=='scratch' else evaluate_all(net, data.valid, rt)
+            hist.notes[epoch] = {show_arch(a): n[a] for a in archs}
+        if on_epoch: on_epoch(epoch, net, hist)
     fixes,extra = _fixes(c, data, rt)
-    hist = train(net, data.train, c.epochs, sampler, c.recipe, c.seed, rt, validate, tick, **fixes)
+    hist = train(net, data.train, c.epochs, sampler, c.recipe, c.seed, rt, validate, tick, resume=resume, **fixes)
+    curve = dict(n_total=len(data.valid.y), epoch=list(hist.notes),
+                 n_correct={show_arch(a): [n[show_arch(a)] for n in hist.notes.values()] for a in archs})
     ways = _ways(net, data.train.x, rt, c.recal_images, archs)
     scores = [score(bn, part, count(getattr(data, part)), data)
               for part in ('valid', 'test') for bn,count in ways.items()]

@@ -8,7 +8,7 @@ __all__ = ['DEVICES', 'PRECISIONS', 'MOST_EPOCHS', 'EVAL_BATCH', 'Runtime', 'run
            'recalibrate_bn']
 
 # %% ../nbs/04_train.ipynb #3e555002
-import contextlib, ctypes, hashlib, math, os, sys, time
+import contextlib, ctypes, hashlib, itertools, math, os, sys, time
 from collections import Counter
 from dataclasses import dataclass, field
 import torch
@@ -121,6 +121,8 @@ class History:
     "What a training run did."
     paths: Counter = field(default_factory=Counter) # How often each set of architectures made a step
     losses: list[float] = field(default_factory=list) # Mean training loss of each epoch
+    rates: list[float] = field(default_factory=list) # Learning rate after each epoch
+    notes: dict = field(default_factory=dict) # For `on_epoch`, which may keep numbers here
     steps: int = 0 # Optimizer steps
     seconds: float = 0. # Training alone, without what `on_epoch` does
 
@@ -151,7 +153,8 @@ def check_split(
 )->Split: # `split`
     "Images and labels that fit a network, as far as that can be known without running it; raises `BadInput`."
     if not isinstance(net, nn.Module): raise BadInput(f'network {shown(net)}: give an nn.Module')
-    if not isinstance(split, Split): raise BadInput(f'images and labels {shown(split)}: give a `Split`')
+    if not isinstance(split, Split):
+        raise BadInput(f'images and labels {shown(split)}: give a `Split`, or batches with a length')
     if isinstance(net, (SuperNet, SubNet)):
         _check_fp32(net)
         c,k = net.config['in_channels'],net.config['num_classes']
@@ -167,6 +170,26 @@ def _check_logits(logits, n, max_label):
     if logits.shape[1]<=max_label:
         raise BadInput(f'label {max_label} for a network of {logits.shape[1]} classes, 0..{logits.shape[1]-1}')
 
+# %% ../nbs/04_train.ipynb #e8204f7e
+def _check_source(net, split):
+    "Raises `BadInput` unless it is a `Split` that fits, or may give batches"
+    batches = all(hasattr(split, k) for k in ('__len__', '__iter__')) and not isinstance(split, (Tensor, str, Split))
+    if not batches or not isinstance(net, nn.Module): check_split(net, split)
+    elif not len(split): raise BadInput(f'batches {shown(split)}: give at least one')
+
+def _pair(batch):
+    "Images and labels of a batch; raises `BadInput`"
+    try: x,y = batch
+    except (TypeError, ValueError): pass
+    else: return x,y
+    raise BadInput(f'batch {shown(batch)}: give a `Split`, or batches of images and labels')
+
+def _batches(net, source, device):
+    "Each batch of an iterable as a `Split`; as many as its length says"
+    n,k = len(source),0
+    for k,batch in enumerate(itertools.islice(source, n), 1): yield check_split(net, Split(*_pair(batch))).to(device)
+    if k<n: raise BadInput(f'{k} batches, where the length says {n}')
+
 # %% ../nbs/04_train.ipynb #9e6bf253
 def _check_training(net, split, epochs, sampler, recipe, calls):
     "Raises `BadInput` for what cannot be trained"
@@ -175,7 +198,7 @@ def _check_training(net, split, epochs, sampler, recipe, calls):
         raise BadInput(f'{type(net).__name__} {"without" if sampler is None else "with"} a sampler: '
                        'a SuperNet needs one, other networks take none')
     if sampler is not None: check_space(sampler, net)
-    check_split(net, split)
+    _check_source(net, split)
     check_int(epochs, 'epochs', 1, MOST_EPOCHS)
     if not any(p.requires_grad for p in net.parameters()):
         raise BadInput(f'{type(net).__name__} has nothing to train: none of its parameters requires a gradient')
@@ -195,7 +218,7 @@ def _batch_norm_explained(n):
 # %% ../nbs/04_train.ipynb #d23182c1
 def _step(net, x, y, archs, opt, rt, loss, gradient, max_label):
     "Gradients of one step; returns the detached loss of each architecture"
-    with rt.autocast():
+    with rt.autocast(), _batch_norm_explained(len(x)):
         outs = net.forward_all(x, archs) if archs else {None: net(x)}
         logits = [outs[a] for a in archs or [None]]  # an architecture drawn twice counts twice
         for o in logits: _check_logits(o, len(x), max_label)
@@ -219,70 +242,153 @@ def _separate(net, losses, gradient):
 
 # %% ../nbs/04_train.ipynb #bce6550a
 def _epoch(step, batches, sampler, hist, total_steps, after):
-    "Run `step` on each batch of indices; returns the mean loss"
-    total = 0.
-    for ix in batches:
+    "Run `step` on each batch; returns the mean loss"
+    total,before = 0.,hist.steps
+    for batch in batches:
         if sampler: sampler.done = hist.steps/total_steps
         archs = sampler() if sampler else []
         if sampler and not archs:
             raise BadInput(f'{type(sampler).__name__} draws no architecture: it must draw at least one for each step')
-        losses = step(ix, archs)
+        losses = step(*batch, archs)
         total += sum(losses)/len(losses)
         hist.steps += 1
         hist.paths[tuple(sorted(archs))] += 1
         if sampler and sampler.adaptive:
             for a,l in zip(archs, losses): sampler.update(a, l.item())
         after()
-    return float(total)/len(batches)
+    return float(total)/(hist.steps-before)
 
 # %% ../nbs/04_train.ipynb #2d91a3df
 def _schedule(opt, recipe, steps):
-    "One-cycle learning rate; a short training takes the beginning of 8 steps"
-    total = max(steps, 8)
+    "One-cycle learning rate up to that of the optimizer; a short training takes the beginning of 8 steps"
+    total,peaks = max(steps, 8),[float(g['lr']) for g in opt.param_groups]
     if recipe.warmup*total==1: total += 1  # OneCycleLR divides by zero when the warm-up is one step
-    return OneCycleLR(opt, recipe.lr, total_steps=total, pct_start=recipe.warmup, cycle_momentum=False)
+    return OneCycleLR(opt, peaks, total_steps=total, pct_start=recipe.warmup, cycle_momentum=False)
+
+def _optimizer(net, recipe, optimizer, schedule, steps):
+    "Optimizer and learning rate schedule: the recipe's, or those that the caller's factories make"
+    sgd = dict(lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True)
+    opt = optimizer(net.parameters()) if optimizer else torch.optim.SGD(net.parameters(), **sgd)
+    if not isinstance(opt, torch.optim.Optimizer):
+        raise BadInput(f'optimizer makes {shown(opt)}: it must make a torch.optim.Optimizer')
+    sched = schedule(opt, steps) if schedule else _schedule(opt, recipe, steps)
+    if not hasattr(sched, 'step'): raise BadInput(f'schedule makes {shown(sched)}: it must make what has a `step`')
+    return opt, sched
+
+# %% ../nbs/04_train.ipynb #21336f74
+def _transformed(transform, x, seed, step):
+    "A batch as `transform` makes it"
+    with torch.random.fork_rng([x.device] if x.is_cuda else []):
+        torch.manual_seed(derive_seed(seed, 'transform', step))
+        out = transform(x)
+    if isinstance(out, Tensor) and len(out)==len(x): return out
+    raise BadInput(f'transform returns {shown(getattr(out, "shape", out))} for {len(x)} images: return as many')
+
+# %% ../nbs/04_train.ipynb #77972156
+@dataclass
+class _Progress:
+    "All that changes in a training"
+    net: nn.Module
+    opt: torch.optim.Optimizer
+    sched: object # The schedule of the learning rate
+    order: torch.Generator # Of the images
+    sampler: Sampler|None
+    hist: History
+
+    def state(self)->dict:
+        "What `restore` needs; no objects of ours"
+        kept = {k: getattr(self, k).state_dict() for k in ('net', 'opt', 'sched')}
+        sampler = {k: v for k,v in vars(self.sampler).items() if k not in ('space', 'max_depths')} if self.sampler else {}
+        if 'rng' in sampler: sampler['rng'] = sampler['rng'].getstate()
+        hist = vars(self.hist)|dict(paths=dict(self.hist.paths))
+        return kept|dict(order=self.order.get_state(), sampler=sampler, hist=hist)
+
+    def restore(self, state:dict):
+        "Become what `state` was taken from"
+        for k in ('net', 'opt', 'sched'): getattr(self, k).load_state_dict(state[k])
+        self.order.set_state(state['order'])
+        for k,v in state['sampler'].items():
+            if k=='rng': self.sampler.rng.setstate(v)
+            else: setattr(self.sampler, k, v)
+        for k,v in state['hist'].items(): setattr(self.hist, k, Counter(v) if k=='paths' else v)
+
+# %% ../nbs/04_train.ipynb #61c49679
+def _training_of(net, split, epochs, sampler, recipe, seed)->dict:
+    "What must be the same where a training goes on"
+    labels = hashlib.sha256(split.y.cpu().numpy()).hexdigest() if isinstance(split, Split) else f'{len(split)} batches'
+    return dict(network=f'{type(net).__name__} {getattr(net, "config", "")}', epochs=epochs, seed=seed,
+                sampler=type(sampler).__name__, recipe=str(recipe), labels=labels)
+
+def _resume(checkpoint, progress, what):
+    "Go on from a checkpoint, if there is one; raises `BadInput` for one of another training"
+    state = checkpoint.load()
+    if state is None: return
+    try: found = state.pop('training')
+    except KeyError: found = {}
+    for k,v in what.items():
+        if found.get(k)!=v:
+            raise BadInput(f'checkpoint {checkpoint.path}: of another training, {k} is {shown(found.get(k))}, not {shown(v)}')
+    progress.restore(state)
+
+# %% ../nbs/04_train.ipynb #f9ea0382
+def _epoch_batches(net, split, n, order, recipe, device):
+    "Images, labels and largest label of each batch of an epoch"
+    if isinstance(split, Split):
+        for ix in torch.randperm(len(split), generator=order).to(device).split(recipe.batch_size)[:n]:
+            yield split.x[ix], split.y[ix], split.max_label
+    else: yield from ((b.x, b.y, b.max_label) for b in _batches(net, split, device))
 
 # %% ../nbs/04_train.ipynb #0d169b0a
 def train(
     net:nn.Module, # A `SuperNet` with a sampler, or any classifier without one
-    split:Split, # Images and labels that fit `net`; moved to the device of `rt`
+    split:Split, # Images and labels that fit `net`, or batches of them with a length; moved to the device of `rt`
     epochs:int, # Passes over `split`, at least 1; the schedule ends with the last
     sampler:Sampler|None=None, # Says which architectures make a step
     recipe:Recipe=Recipe(), # Hyper-parameters
     seed:int=0, # Order of the images
     rt:Runtime|None=None, # None: `runtime()`
-    on_epoch=None, # Called with (epoch, net) after each epoch, 1-based
+    on_epoch=None, # Called with (epoch, net, history) after each epoch, 1-based
     tick=None, # Called after each step; None: an own progress bar
     loss=cross_entropy, # See chapter 3a
     gradient=None, # Makes one gradient of those of a step's architectures; None: their average
-    state=None # Called with (optimizer, architectures) before each update
+    state=None, # Called with (optimizer, architectures) before each update
+    transform=None, # Called with the images of a batch, on the device; returns others: augmentation
+    optimizer=None, # Makes an optimizer of the parameters; None: SGD of `recipe`
+    schedule=None, # Makes a schedule of (optimizer, steps), told after each step; None: one cycle up to its rate
+    resume=None # A `Checkpoint` ([files](04a_files.ipynb)), written after each epoch and gone on from
 )->History:
-    "Train `net` in place, by SGD. Raises `BadInput`, and `FloatingPointError` if the loss diverges."
-    calls = dict(on_epoch=on_epoch, tick=tick, loss=loss, gradient=gradient, state=state)
+    "Train `net` in place. Raises `BadInput`, and `FloatingPointError` if the loss diverges."
+    calls = dict(on_epoch=on_epoch, tick=tick, loss=loss, gradient=gradient, state=state, transform=transform,
+                 optimizer=optimizer, schedule=schedule)
     _check_training(net, split, epochs, sampler, recipe, calls)
-    rt,hist = check_runtime(rt), History()
-    n,batch = steps_per_epoch(len(split), recipe),min(recipe.batch_size, len(split))
+    if resume and (gradient or state): raise BadInput('resume: not beside gradient or state, which keep what it cannot save')
+    what = _training_of(net, split, epochs, sampler, recipe, seed) if resume else None
+    rt,n = check_runtime(rt),steps_per_epoch(len(split), recipe) if isinstance(split, Split) else len(split)
     rt.prepare(net)
-    split = split.to(rt.device)
-    opt = torch.optim.SGD(net.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True)
-    sched = _schedule(opt, recipe, epochs*n)
-    def step(ix, archs):
-        losses = _step(net, split.x[ix], split.y[ix], archs, opt, rt, loss, gradient, split.max_label)
+    if isinstance(split, Split): split = split.to(rt.device)
+    opt,sched = _optimizer(net, recipe, optimizer, schedule, epochs*n)
+    order,hist = torch.Generator().manual_seed(derive_seed(seed, 'order')),History()
+    now = _Progress(net, opt, sched, order, sampler, hist)
+    if resume: _resume(resume, now, what)
+    def step(x, y, max_label, archs):
+        if transform: x = _transformed(transform, x, seed, hist.steps)
+        losses = _step(net, x, y, archs, opt, rt, loss, gradient, max_label)
         if state: state(opt, archs)
         opt.step(); sched.step()
         return losses
-    gen = torch.Generator().manual_seed(derive_seed(seed, 'order'))
     with contextlib.ExitStack() as stack:
-        after = tick or stack.enter_context(progress(epochs*n, 'training')).update
-        for epoch in range(1, epochs+1):
+        after = tick or stack.enter_context(progress(epochs*n-hist.steps, 'training')).update
+        for epoch in range(len(hist.losses)+1, epochs+1):
             start = time.perf_counter()
             net.train()
-            batches = torch.randperm(len(split), generator=gen).to(rt.device).split(recipe.batch_size)[:n]
-            with _batch_norm_explained(batch): hist.losses.append(_epoch(step, batches, sampler, hist, epochs*n, after))
+            batches = _epoch_batches(net, split, n, order, recipe, rt.device)
+            hist.losses.append(_epoch(step, batches, sampler, hist, epochs*n, after))
+            hist.rates.append(opt.param_groups[0]['lr'])
             hist.seconds += time.perf_counter()-start
             if not math.isfinite(hist.losses[-1]):
                 raise FloatingPointError(f'training loss is {hist.losses[-1]} in epoch {epoch}')
-            if on_epoch: on_epoch(epoch, net)
+            if on_epoch: on_epoch(epoch, net, hist)
+            if resume: resume.save(now.state()|dict(training=what))
     return hist
 
 # %% ../nbs/04_train.ipynb #50e54729
@@ -297,14 +403,21 @@ def _eval_mode(net):
         with torch.no_grad(): yield
     finally: net.train(was)
 
+def _in_order(net, split, device):
+    "Images, labels and largest label, batch by batch"
+    if isinstance(split, Split):
+        split = split.to(device)
+        yield from ((x, y, split.max_label) for x,y in zip(split.x.split(EVAL_BATCH), split.y.split(EVAL_BATCH)))
+    else: yield from ((b.x, b.y, b.max_label) for b in _batches(net, split, device))
+
 def _count(net, forward, split, rt)->dict:
     "Correct predictions by architecture; `forward` gives logits by architecture"
-    check_split(net, split)
-    n,finite,split = Counter(),{},split.to(rt.device)
+    _check_source(net, split)
+    n,finite = Counter(),{}
     with _eval_mode(rt.prepare(net)), rt.autocast():
-        for x,y in zip(split.x.split(EVAL_BATCH), split.y.split(EVAL_BATCH)):
+        for x,y,max_label in _in_order(net, split, rt.device):
             for a,logits in forward(x).items():
-                _check_logits(logits, len(x), split.max_label)
+                _check_logits(logits, len(x), max_label)
                 n[a] += (logits.argmax(1)==y).sum()
                 finite[a] = finite.get(a, True)&logits.isfinite().all()
     bad = [a for a,ok in finite.items() if not ok]
@@ -316,7 +429,7 @@ def _count(net, forward, split, rt)->dict:
 # %% ../nbs/04_train.ipynb #93a7f034
 def evaluate(
     net:nn.Module, # Any classifier, called as `net(x)`
-    split:Split, # Images and labels that fit `net`; moved to the device of `rt`
+    split:Split, # Images and labels that fit `net`, or batches of them; moved to the device of `rt`
     rt:Runtime|None=None # None: `runtime()`
 )->int: # Number of images whose top-1 class is right
     "Top-1 correct predictions of one network, in eval mode; raises `BadInput`, also for logits that are not finite."
@@ -327,7 +440,7 @@ def evaluate(
 # %% ../nbs/04_train.ipynb #fb577ffb
 def evaluate_all(
     net:SuperNet, # The supernet
-    split:Split, # Images and labels that fit `net`; moved to the device of `rt`
+    split:Split, # Images and labels that fit `net`, or batches of them; moved to the device of `rt`
     rt:Runtime|None=None # None: `runtime()`
 )->dict[Arch,int]: # Correct images of each architecture
     "Top-1 correct predictions of all networks of a supernet, from one shared-prefix pass; raises as `evaluate`."
@@ -336,31 +449,37 @@ def evaluate_all(
     return _count(net, net.forward_all, split, check_runtime(rt))
 
 # %% ../nbs/04_train.ipynb #b1f2a7bf
+def _recalibration_batches(net, images, batch_size, device):
+    "Images, batch by batch, of a tensor or of batches with or without labels; raises `BadInput`"
+    ours,whole = isinstance(net, (SuperNet, SubNet)),isinstance(images, Tensor)
+    for x in [images] if whole else images:
+        x = check_images(x if isinstance(x, Tensor) else _pair(x)[0], 4 if ours else None)
+        if ours and x.shape[1]!=net.config['in_channels']:
+            raise BadInput(f'images with {x.shape[1]} channels for a network of {net.config["in_channels"]}')
+        yield from x.to(device).split(batch_size if whole else len(x))
+
 def _check_recalibration(net, images, arch, batch_size):
-    "Images and batch size that can be used; raises `BadInput`"
+    "Raises `BadInput` for what cannot be recalibrated"
     if not isinstance(net, nn.Module): raise BadInput(f'network {shown(net)}: give an nn.Module')
-    ours = isinstance(net, (SuperNet, SubNet))
-    if ours: _check_fp32(net)
-    images = check_images(images, 4 if ours else None)
-    if ours and images.shape[1]!=net.config['in_channels']:
-        raise BadInput(f'images with {images.shape[1]} channels for a network of {net.config["in_channels"]}')
+    if not hasattr(images, '__iter__'): raise BadInput(f'images {shown(images)}: give a torch tensor, or batches')
+    if isinstance(net, (SuperNet, SubNet)): _check_fp32(net)
     if isinstance(net, SuperNet) and arch is None:
         raise BadInput('a supernet is recalibrated along one architecture: give arch')
     if isinstance(net, SuperNet): check_arch(arch, net.max_depths)
     elif arch is not None: raise BadInput(f'{type(net).__name__} has no architectures: leave arch out')
-    return images, check_int(batch_size, 'batch_size')
+    check_int(batch_size, 'batch_size')
 
 # %% ../nbs/04_train.ipynb #b27a6421
 @torch.no_grad()
 def recalibrate_bn(
     net:nn.Module, # Any module with BatchNorm, changed in place
-    images:Tensor, # (N, C, H, W), training images; moved to the device of `rt`
+    images:Tensor, # (N, C, H, W), training images, or batches of them; moved to the device of `rt`
     arch:Arch|None=None, # For a `SuperNet`: along which path
-    batch_size:int=EVAL_BATCH, # Statistics are averages over batches of this size
+    batch_size:int=EVAL_BATCH, # Statistics of a tensor are averages over batches of this size
     rt:Runtime|None=None # None: `runtime()`
 )->nn.Module: # `net`
     "Measure the running statistics of every BatchNorm anew; only buffers change. Raises `BadInput` if there is none."
-    images,batch_size = _check_recalibration(net, images, arch, batch_size)
+    _check_recalibration(net, images, arch, batch_size)
     bns = [m for m in net.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     if not bns: raise BadInput(f'{type(net).__name__} has no BatchNorm with running statistics to recalibrate')
     rt,modes,momenta,seen = check_runtime(rt),{m: m.training for m in net.modules()},[m.momentum for m in bns],0
@@ -368,10 +487,11 @@ def recalibrate_bn(
     rt.prepare(net).eval()
     for m in bns: m.train()
     try:
-        for x in images.to(rt.device).split(batch_size):
+        for x in _recalibration_batches(net, images, batch_size, rt.device):
             seen += len(x)
             for m in bns: m.momentum = len(x)/seen
             with rt.autocast(), _batch_norm_explained(len(x)): net(x) if arch is None else net(x, arch)
+        if not seen: raise BadInput('no images: give at least one batch')
     finally:
         for m,old in zip(bns, momenta): m.momentum = old
         for m,mode in modes.items(): m.training = mode

@@ -1,5 +1,5 @@
 "The console scripts as a user meets them, in this process where that is enough: help, results; faults are in test_faults."
-import configparser, subprocess, sys
+import configparser, signal, subprocess, sys
 from pathlib import Path
 import pandas as pd
 import pytest
@@ -7,7 +7,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 sys.path.insert(0, str(ROOT/'tools'))
-from trial import command, records, refused, study_options, succeeds, tiny, write_root
+from trial import Started, command, records, refused, study_options, succeeds, tiny, write_images, write_root
 
 COMMANDS = [f'supernet_{c}' for c in 'study train eval report calibrate probe bench'.split()]
 
@@ -96,6 +96,36 @@ def test_two_at_a_time_are_the_same(study, root, tmp_path):
     assert records(out)==records(study[1])
     name = next((out/'weights').iterdir()).name
     assert (out/'weights'/name).read_bytes()==(study[1]/'weights'/name).read_bytes()
+
+def test_own_images(tmp_path):
+    "From a folder to two arms and back, with the weights of both"
+    photos,f,out = write_images(tmp_path/'photos'),tmp_path/'net.safetensors',tmp_path/'out'
+    options = '--images', photos, '--widths', '4,8', '--depths', '2,1', '--batch-size', 16, '--threads', 1
+    trained = succeeds('supernet_train', f, *options, '--epochs', 20, '--arch', '1,1')
+    found = succeeds('supernet_eval', f, '--images', photos, '--threads', 1)
+    assert found.count('same as saved')==2 and ' 10/10 ' in found, found
+    assert 'epoch 20/20' in trained
+    succeeds('supernet_study', *options, '--supernet-epochs', 2, '--scratch-epochs', 1, '--out', out, '--jobs', 1, '--keep')
+    assert {p.stem for p in (out/'weights').iterdir()}==set(records(out)) and len(records(out))==3
+    refused('supernet_eval', f, '--threads', 1, says=('own images', '--images'))
+    (photos/'left').rename(photos/'other')
+    refused('supernet_eval', f, '--images', photos, '--threads', 1, says=("'other'", "'left'"))
+    refused('supernet_train', f, '--images', photos, '--data-root', photos, says=('not beside --images',))
+    refused('supernet_calibrate', '--out', out, '--jobs', 1, says=('--images',))
+
+def test_stopped_training_goes_on(root, tmp_path):
+    "Ctrl-C says what is kept, and the same command ends with the file of an undisturbed training"
+    f,whole = tmp_path/'net.safetensors',tmp_path/'whole.safetensors'
+    options = tiny(root, '--epochs', 60)
+    started = Started(tmp_path/'said', 'supernet_train', f, *options)
+    started.wait_for('epoch 3/')
+    started.send(signal.SIGINT)
+    assert started.end()==130 and 'epochs are kept, the same command goes on' in started.text, started.text
+    refused('supernet_train', f, *options, '--seed', 1, says=('checkpoint', 'seed is 0, not 1'))
+    assert 'goes on from' in succeeds('supernet_train', f, *options)
+    succeeds('supernet_train', whole, *options)
+    assert f.read_bytes()==whole.read_bytes()
+    assert not list(tmp_path.glob('*.checkpoint'))
 
 def test_import_is_light():
     "Nobody who builds a network waits for plotting, tables or torchvision"

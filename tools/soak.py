@@ -67,7 +67,7 @@ def strike(driver, engine, count):
     driver.send(number)
     count[f'driver {number.name}'] += 1
     driver.process.join(60)
-    _,alive = psutil.wait_procs(mine, timeout=15)
+    _,alive = psutil.wait_procs(mine, timeout=60)  # one that is just importing torch hears of it late
     count['left'] += len(alive)
 
 def ended(driver, count):

@@ -93,6 +93,18 @@ def write_root(folder, arrays=None)->Path:
         (folder/f'{f}.gz').write_bytes(gzip.compress(idx(a), 1, mtime=0))
     return folder
 
+def write_images(folder, each=30, size=16)->Path:
+    "A folder of bright squares on the left or on the right, a subfolder for each"
+    from PIL import Image
+    r = np.random.default_rng(0)
+    for i,name in enumerate(('left', 'right')):
+        (folder/name).mkdir(parents=True)
+        for n in range(each):
+            a = r.integers(0, 100, (size, size, 3)).astype(np.uint8)
+            a[4:-4,i*size//2:(i+1)*size//2] += 150
+            Image.fromarray(a).save(folder/name/f'{n:02}.png')
+    return folder
+
 def tiny(root, *more)->list[str]:
     "Options of a training on tiny data, by default of a supernet of two networks"
     given = dict(zip(*[iter('--widths 2,4 --depths 2,1 --device cpu --precision fp32 --threads 1'.split())]*2))
