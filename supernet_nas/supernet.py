@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LIMITS', 'Arch', 'ENDINGS', 'RULES', 'check_depths', 'private_layers', 'copies', 'count_nodes', 'count_numbers',
            'check_network', 'search_space', 'show_arch', 'check_arch', 'parse_arch', 'Head', 'SubNet', 'NodeBatchNorm',
-           'Switch', 'SuperNet', 'check_built', 'kept_in', 'count_params', 'count_macs']
+           'Switch', 'SuperNet', 'check_built', 'kept_in', 'check_unwrapped', 'count_params', 'count_macs']
 
 # %% ../nbs/02_supernet.ipynb #13e0202c
 import itertools
@@ -511,6 +511,14 @@ def kept_in(
         names.append(name)
         net = getattr(net, name)
     return '.'.join(names)
+
+def check_unwrapped(
+    net # Any object
+):
+    "Raises `BadInput` for a wrapper with a `SuperNet` in it."
+    kept = kept_in(net)
+    if kept and isinstance(net.get_submodule(kept), SuperNet):
+        raise BadInput(f'{type(net).__name__} with a SuperNet in it: give its `{kept}`')
 
 # %% ../nbs/02_supernet.ipynb #15f18adc
 def count_params(
