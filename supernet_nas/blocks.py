@@ -72,6 +72,7 @@ class Residual(ConvBNReLU):
         out = self.bn(self.conv(x), *node)
         return F.relu(out+x if self.adds else out)
 
+# %% ../nbs/01_blocks.ipynb #c7c7a1b2
 class Conv7(ConvBNReLU):
     "7x7 convolution with BatchNorm and ReLU; of stride 2 as a stem (ResNet, arXiv 1512.03385)."
     def __init__(self,

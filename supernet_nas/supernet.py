@@ -444,6 +444,7 @@ def _settings(m):
     told = {k: v for k,v in simple.items() if k[0]!='_' and k not in ('training', 'momentum')}
     return told, {f'{k} of shape': tuple(v.shape) for k,v in _own(m, 0).items()}
 
+# %% ../nbs/02_supernet.ipynb #cb0117ab
 def check_built(
     name:str, # Where the module is, for the message
     m:nn.Module|None, # What is there
