@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from .data import BadInput, check_choice, check_int, short, shown
-from .supernet import LIMITS, SuperNet, SubNet, check_arch, parse_arch
+from .supernet import LIMITS, SuperNet, SubNet, check_arch, check_built, kept_in, parse_arch
 
 # %% ../nbs/04a_files.ipynb #e3d1d221
 MOST_BYTES = 2**30  # of a file that is read at once; `LIMITS['numbers']` in fp64 take 0.8 GB
@@ -240,6 +240,7 @@ def net_bytes(
         raise BadInput(f'cannot save {shown(about)}: {short(e)}') from e
     blank = _blank(kind, net.config)
     try:
+        check_built(kind, net, blank)
         _check_tensors(tensors, blank)
         _check_about(info['about'], blank)
         data = save(tensors, {KEY: _canonical(info | dict(sha256=_sha256(tensors, info)))})
@@ -250,8 +251,7 @@ def net_bytes(
 # %% ../nbs/04a_files.ipynb #d6f28d1e
 def _inside(net)->str:
     "Where a wrapper keeps the network, if it does"
-    kept = [k for k in ('_orig_mod', 'module') if type(getattr(net, k, None)) in _nets.values()]
-    return f'; give its `{kept[0]}`' if kept else ''
+    return f'; give its `{kept}`' if (kept := kept_in(net)) else ''
 
 # %% ../nbs/04a_files.ipynb #bd8f52f0
 def save_net(
@@ -281,7 +281,8 @@ def _rebuilt(info, tensors):
     "The network of a file that is unaltered; raises `BadInput` for what does not fit together"
     kind,config = check_choice(info['kind'], 'kind', _nets),info['config']
     keys = list(inspect.signature(_nets[kind]).parameters)
-    if not isinstance(config, dict) or not set(keys)-{'endings'}<=set(config)<=set(keys):  # without: all are shared
+    optional = {'endings', 'layer', 'stem'}  # left out where they are usual
+    if not isinstance(config, dict) or not set(keys)-optional<=set(config)<=set(keys):
         raise BadInput(f'configuration {shown(config)}: a {kind} has {", ".join(keys)}')
     net = _blank(kind, {k: tuple(v) if isinstance(v, list) else v for k,v in config.items()})
     _check_tensors(tensors, net)

@@ -10,6 +10,7 @@ __all__ = ['RECAL_IMAGES', 'CURVE_POINTS', 'FIXES', 'SUPERNET_EPOCHS', 'SCRATCH_
 
 # %% ../nbs/04b_runs.ipynb #455f6b1e
 import functools, hashlib, json, platform, socket, subprocess, time
+from copy import deepcopy
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from pathlib import Path
@@ -141,7 +142,7 @@ def step_flops(
     separate:bool=False # A backward pass for each architecture
 )->int: # FLOPs for one image: convolutions and matrix products, forward and backward
     "Cost of a training step per image."
-    net = type(net)(**net.config)
+    net = deepcopy(net).cpu().float().train()
     x,y = torch.zeros(2, *x_shape),torch.zeros(2, dtype=torch.long)
     with FlopCounterMode(display=False) as counter:
         outs = net.forward_all(x, list(archs)).values() if archs else [net(x)]
@@ -228,7 +229,8 @@ def networks(
     data:Data # For the size of an image
 )->dict: # `parameters` and `macs` (multiply-accumulates per image) by architecture
     "Sizes of sub-networks as they are when taken out."
-    shape = {k: net.config[k] for k in ('widths', 'in_channels', 'num_classes')}
+    alike = ('widths', 'in_channels', 'num_classes', 'layer', 'stem')
+    shape = {k: net.config[k] for k in alike if k in net.config}
     subs,x = {show_arch(a): SubNet(a, **shape).eval() for a in archs},data.train.x[:1].cpu()
     return {a: dict(parameters=count_params(s), macs=count_macs(s, x)) for a,s in subs.items()}
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LIMITS', 'Arch', 'ENDINGS', 'RULES', 'check_depths', 'private_layers', 'copies', 'count_nodes', 'count_numbers',
            'check_network', 'search_space', 'show_arch', 'check_arch', 'parse_arch', 'Head', 'SubNet', 'NodeBatchNorm',
-           'Switch', 'SuperNet', 'count_params', 'count_macs']
+           'Switch', 'SuperNet', 'check_built', 'kept_in', 'check_unwrapped', 'count_params', 'count_macs']
 
 # %% ../nbs/02_supernet.ipynb #13e0202c
 import itertools
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch.utils.flop_counter import FlopCounterMode
 from .data import BadInput, check_choice, check_int, short, shown
-from .blocks import ConvBNReLU, NASBlock
+from .blocks import NASBlock, check_layer, layer_numbers, make_layer
 
 # %% ../nbs/02_supernet.ipynb #5710ef4c
 LIMITS = dict(stages=8, width=4096, depth=1000, in_channels=1024, num_classes=100_000,
@@ -109,20 +109,26 @@ def count_numbers(
     num_classes:int=10, # Width of the logits
     bn:str='shared', # See `SuperNet`; 'shared' for one network
     head:str='shared', # See `SuperNet`
-    endings:str='shared' # See `SuperNet`
+    endings:str='shared', # See `SuperNet`
+    layer:str='conv', # See `SuperNet`
+    stem:str='conv' # See `SuperNet`
 )->int: # Weights and buffers
     "How many numbers a network keeps, in closed form."
     total,before,private = 0,in_channels,private_layers(endings, depths)
     for s,(w,d) in enumerate(zip(widths, depths)):
-        norm = 4*w+1  # weight, bias, mean, variance, and a count of batches
-        if s: norm = norm*count_nodes(bn, depths[:s]) if bn=='affine' else norm+2*w*count_nodes(bn, depths[:s])
-        sizes = {f'stride{s+1}': 9*before*w+norm} | {f'block{s+1}.{i}': 9*w*w+norm for i in range(1, d+1)}
-        for layer,size in sizes.items():
-            rule = private.get(layer)
-            total += size + (copies(rule, depths[:s])-1)*(norm if rule=='norm' else size)
+        first = layer_numbers(layer, before, w, 2) if s else layer_numbers(stem, before, w)
+        sizes = {f'stride{s+1}': first} | {f'block{s+1}.{i}': layer_numbers(layer, w, w, 1) for i in range(1, d+1)}
+        for name,(weights,channels) in sizes.items():
+            rule,norm = private.get(name),sum(_norm_numbers(c, bn, count_nodes(bn, depths[:s])) for c in channels)
+            total += weights+norm + (copies(rule, depths[:s])-1)*(norm if rule=='norm' else weights+norm)
         before = w
     heads = prod(depths) if head=='node' else copies(private.get('linear'), depths)
     return total + (before+1)*num_classes*heads
+
+def _norm_numbers(channels, bn, nodes):
+    "Weight, bias, mean, variance and a count of batches; beside them statistics per node, or all of it per node"
+    one = 4*channels+1
+    return one*max(nodes, 1) if bn=='affine' else one+2*channels*nodes
 
 # %% ../nbs/02_supernet.ipynb #8417e760
 def check_network(
@@ -132,13 +138,16 @@ def check_network(
     num_classes, # Width of the logits
     bn='shared', # See `SuperNet`
     head='shared', # See `SuperNet`
-    endings='shared' # See `SuperNet`
+    endings='shared', # See `SuperNet`
+    layer='conv', # See `SuperNet`
+    stem='conv' # See `SuperNet`
 )->tuple[tuple[int, ...], tuple[int, ...], int, int]: # Widths, depths, channels, classes as int
     "A network that can be built, within `LIMITS`; raises `BadInput`."
     widths,depths = _check_ints(widths, 'widths', LIMITS['width']),_check_ints(depths, 'depths', LIMITS['depth'])
     if len(widths)!=len(depths): raise BadInput(f'widths {widths} and depths {depths}: give one of each per stage')
     c,k = (check_int(v, n, 1, LIMITS[n]) for n,v in (('in_channels', in_channels), ('num_classes', num_classes)))
-    numbers = count_numbers(widths, depths, c, k, bn, head, endings)
+    check_layer(layer); check_layer(stem, 'stem')
+    numbers = count_numbers(widths, depths, c, k, bn, head, endings, layer, stem)
     if numbers>LIMITS['numbers']:
         raise BadInput(f'widths {widths} and depths {depths}: {numbers} weights and statistics, '
                        f'choose at most {LIMITS["numbers"]}')
@@ -193,12 +202,17 @@ class Head(nn.Module):
         # adaptive pooling returns gradients in another memory layout, which the ReLU before it pays for on a CPU
         return self.linear(F.avg_pool2d(x, x.shape[-2:]).flatten(1))
 
-def _stages(widths, depths, in_channels, num_classes, norms):
+def _stages(widths, depths, in_channels, num_classes, norms, layer, stem):
     "Transitions, blocks and head of a network; `norms[s]` makes the BatchNorms of stage s"
     cs = [in_channels, *widths]
-    transitions = nn.ModuleList(ConvBNReLU(cs[s], w, 1 if s==0 else 2, norms[s]) for s,w in enumerate(widths))
-    blocks = nn.ModuleList(NASBlock(w, d, norm) for w,d,norm in zip(widths, depths, norms))
+    kinds = [(stem, None), *[(layer, 2)]*(len(widths)-1)]
+    transitions = nn.ModuleList(make_layer(k, *cs[s:s+2], stride, norms[s]) for s,(k,stride) in enumerate(kinds))
+    blocks = nn.ModuleList(NASBlock(w, d, norm, layer) for w,d,norm in zip(widths, depths, norms))
     return transitions, blocks, Head(cs[-1], num_classes)
+
+def _unusual(**kinds):
+    "What a configuration says of these; nothing of what is usual, as files and runs of earlier versions do"
+    return {k: v for k,v in kinds.items() if v!=dict(endings='shared', layer='conv', stem='conv')[k]}
 
 # %% ../nbs/02_supernet.ipynb #41302a68
 class SubNet(nn.Module):
@@ -207,13 +221,17 @@ class SubNet(nn.Module):
         arch:Arch, # Depth of each block, at least 1; raises `BadInput` beyond `LIMITS`
         widths:tuple[int, ...]=(16,32), # Channels of each stage
         in_channels:int=1, # C of the images
-        num_classes:int=10 # Width of the logits
+        num_classes:int=10, # Width of the logits
+        layer:str='conv', # A name in `LAYERS`
+        stem:str='conv' # Likewise, for the first layer; 'conv7' halves height and width
     ):
         super().__init__()
-        widths,self.arch,in_channels,num_classes = check_network(widths, arch, in_channels, num_classes)
+        checked = check_network(widths, arch, in_channels, num_classes, layer=layer, stem=stem)
+        widths,self.arch,in_channels,num_classes = checked
         self.config = dict(arch=self.arch, widths=widths, in_channels=in_channels, num_classes=num_classes)
+        self.config |= _unusual(layer=layer, stem=stem)
         norms = [nn.BatchNorm2d]*len(widths)
-        self.transitions, self.blocks, self.head = _stages(widths, self.arch, in_channels, num_classes, norms)
+        self.transitions, self.blocks, self.head = _stages(*checked, norms, layer, stem)
 
     def forward(self,
         x:Tensor # (B, in_channels, H, W)
@@ -247,7 +265,8 @@ class NodeBatchNorm(nn.BatchNorm2d):
 
     def state_of(self, node:int)->dict[str,Tensor]: # Of an ordinary BatchNorm
         "State of this layer as `node` sees it."
-        return self.state_dict() | dict(running_mean=self.node_mean[node], running_var=self.node_var[node])
+        own = dict(running_mean=self.node_mean[node], running_var=self.node_var[node])
+        return {k: v for k,v in self.state_dict().items() if not k.startswith('node_')} | own
 
 # %% ../nbs/02_supernet.ipynb #bdb45f0e
 class Switch(nn.ModuleList):
@@ -277,19 +296,22 @@ class SuperNet(nn.Module):
         num_classes:int=10, # Width of the logits
         bn:str='node', # Statistics per 'node', by the depth of the block before ('parent'), 'shared', or all: 'affine'
         head:str='shared', # 'shared': one linear layer for all networks; 'node': one for each
-        endings:str='shared' # What is not shared: 'own', or see `private_layers`
+        endings:str='shared', # What is not shared: 'own', or see `private_layers`
+        layer:str='conv', # A name in `LAYERS`: of what the blocks and what leads from one to the next are made
+        stem:str='conv' # Likewise, for the first layer; 'conv7' halves height and width
     ):
         super().__init__()
         check_choice(bn, 'bn', _norms); check_choice(head, 'head', ('shared', 'node'))
-        checked = check_network(widths, check_depths(max_depths), in_channels, num_classes, bn, head, endings)
+        kinds = bn,head,endings,layer,stem
+        checked = check_network(widths, check_depths(max_depths), in_channels, num_classes, *kinds)
         self.config = dict(zip(('widths', 'max_depths', 'in_channels', 'num_classes'), checked), bn=bn, head=head)
-        if endings!='shared': self.config['endings'] = endings
+        self.config |= _unusual(endings=endings, layer=layer, stem=stem)
         widths,self.max_depths,_,num_classes = checked
         self.bn,self.private = bn,private_layers(endings, self.max_depths)
         if head=='node' and 'linear' in self.private:
             raise BadInput(f'head node with endings {endings}: the linear layer can have copies by one of them')
         norms = [self._norm(s) for s in range(len(widths))]
-        self.transitions, self.blocks, self.head = _stages(*checked, norms)
+        self.transitions, self.blocks, self.head = _stages(*checked, norms, layer, stem)
         if head=='node': self.head = Switch([Head(widths[-1], num_classes) for _ in self.space])
         for name,rule in self.private.items(): self._copy(name, rule, norms)
 
@@ -305,15 +327,13 @@ class SuperNet(nn.Module):
             self.head = Switch([self.head, *(Head(w[-1], k) for _ in range(copies(rule, self.max_depths)-1))])
             return
         kind,s,i = _place(name)
-        n = copies(rule, self.max_depths[:s])-1
+        n,layer = copies(rule, self.max_depths[:s])-1,self.config.get('layer', 'conv')
         if kind=='stride':
-            more = [ConvBNReLU(w[s-1], w[s], 2, norms[s]) for _ in range(n)]
+            more = [make_layer(layer, w[s-1], w[s], 2, norms[s]) for _ in range(n)]
             self.transitions[s] = Switch([self.transitions[s], *more])
-        elif rule=='norm':
-            layer = self.blocks[s].layers[i]
-            layer.bn = Switch([layer.bn, norms[s](w[s])])
+        elif rule=='norm': _copy_norms(self.blocks[s].layers[i], norms[s])
         else:
-            more = [ConvBNReLU(w[s], w[s], 1, norms[s]) for _ in range(n)]
+            more = [make_layer(layer, w[s], w[s], 1, norms[s]) for _ in range(n)]
             self.blocks[s].layers[i] = Switch([self.blocks[s].layers[i], *more])
 
     @property
@@ -323,6 +343,14 @@ def _place(name):
     "What is called so: 'stride' or 'block', its stage and its place there, from 0"
     kind,_,where = name.partition('.')
     return kind[:-1],int(kind[-1])-1,int(where or 1)-1
+
+def _copy_norms(layer, norm):
+    "Two BatchNorms in the place of each that a layer has"
+    for m in [m for m in layer.modules() if not isinstance(m, Switch)]:
+        for name,part in [*m.named_children()]:
+            if isinstance(part, (nn.BatchNorm2d, Switch)):
+                channels = next(b.num_features for b in part.modules() if isinstance(b, nn.BatchNorm2d))
+                setattr(m, name, Switch([part, norm(channels)]))
 
 # %% ../nbs/02_supernet.ipynb #b16d96c9
 @patch
@@ -396,24 +424,67 @@ def forward_all(self:SuperNet,
     return {a: out[a] for a in archs}
 
 # %% ../nbs/02_supernet.ipynb #fc97f9dd
+def _own(m, *node):
+    "Tensors of a module, without those of its parts, as a stand-alone network has them"
+    if isinstance(m, NodeBatchNorm): return m.state_of(*node)
+    return {k: v for k,v in m.state_dict().items() if '.' not in k}
+
+def _parts(m): return {k: part for k,part in m._modules.items() if part is not None}
+
 def _state_of(m, where):
     "State of a layer as a stand-alone network has it"
     if isinstance(m, Switch): return _state_of(m[where[-1]], where[:-1])
-    if isinstance(m, NodeBatchNorm): return m.state_of(*where)
-    if not isinstance(m, ConvBNReLU): return m.state_dict()
-    return {f'{k}.{name}': v for k in ('conv', 'bn') for name,v in _state_of(getattr(m, k), where).items()}
+    below = {f'{k}.{name}': v for k,part in _parts(m).items() for name,v in _state_of(part, where).items()}
+    return _own(m, *where) | below
+
+# %% ../nbs/02_supernet.ipynb #beb011f4
+def _settings(m):
+    "What a module says about itself, and the shapes of its own tensors"
+    simple = {k: v for k,v in vars(m).items() if isinstance(v, (int, float, str, tuple, type(None)))}
+    told = {k: v for k,v in simple.items() if k[0]!='_' and k not in ('training', 'momentum')}
+    return told, {f'{k} of shape': tuple(v.shape) for k,v in _own(m, 0).items()}
+
+# %% ../nbs/02_supernet.ipynb #cb0117ab
+def check_built(
+    name:str, # Where the module is, for the message
+    m:nn.Module|None, # What is there
+    expected:nn.Module|None, # What a configuration makes there; no more than shapes are looked at
+    where:tuple[int, ...]=() # The extra arguments of `m` in a supernet, if `expected` is one network's
+):
+    "Raises `BadInput` unless a module is what a configuration makes."
+    while where and isinstance(m, Switch) and not isinstance(expected, Switch) and where[-1]<len(m):
+        m,where = m[where[-1]],where[:-1]
+    kinds = [nn.BatchNorm2d if type(x) is NodeBatchNorm else type(x) for x in (m, expected)]
+    found,wanted = ('nothing' if k is type(None) else k.__name__ for k in kinds)
+    if kinds[0] is not kinds[1]: raise BadInput(f'{name} is {found}, its configuration says {wanted}')
+    if 'forward' in vars(m): raise BadInput(f'{name} has a forward that its class, {kinds[1].__name__}, does not have')
+    (told,shapes),(told_wanted,shapes_wanted) = _settings(m),_settings(expected)
+    for k in [*told_wanted, *shapes_wanted, *shapes]:
+        a,b = ((told|shapes).get(k), (told_wanted|shapes_wanted).get(k))
+        if a!=b: raise BadInput(f'{name}, {wanted}, has {k} {shown(a)}, its configuration says {shown(b)}')
+    parts,parts_wanted = _parts(m),_parts(expected)
+    for k in parts_wanted|parts: check_built(f'{name}.{k}', parts.get(k), parts_wanted.get(k), where)
+
+# %% ../nbs/02_supernet.ipynb #69151afc
+def _check_forward(net):
+    "Raises `BadInput` for a subclass that computes something else"
+    for f in ('forward', 'forward_all'):
+        if getattr(type(net), f) is not getattr(SuperNet, f) or f in vars(net):
+            raise BadInput(f'{type(net).__name__} has a {f} of its own: no other network can be made to follow it')
 
 @patch
 def subnet(self:SuperNet,
-    arch:Arch # Which network; raises `BadInput` outside the space
+    arch:Arch # Which network; raises `BadInput` outside the space, and for layers that are not as configured
 )->SubNet: # On the same device, in the same mode
     "A stand-alone network with copies of the weights and of the BatchNorm statistics of `arch`."
-    arch,c = check_arch(arch, self.max_depths),self.config
-    net,state = SubNet(arch, c['widths'], c['in_channels'], c['num_classes']),{}
+    _check_forward(self)
+    arch,same = check_arch(arch, self.max_depths),('widths', 'in_channels', 'num_classes', 'layer', 'stem')
+    net,state = SubNet(arch, **{k: self.config[k] for k in same if k in self.config}),{}
     for name,layer,where in self.path(arch):
+        check_built(name, layer, net.get_submodule(name), where)
         state |= {f'{name}.{k}': v for k,v in _state_of(layer, where).items()}
-    kept = net.state_dict().keys()
-    net.load_state_dict({k: v for k,v in state.items() if k in kept})
+    if missing := net.state_dict().keys()-state: raise BadInput(f'{min(missing)} is missing in the supernet')
+    net.load_state_dict(state)
     p = next(self.parameters())
     return net.to(p.device, p.dtype).train(self.training)
 
@@ -422,9 +493,33 @@ def subnet(self:SuperNet,
 def with_shared_stats(self:SuperNet)->SuperNet: # With `bn='shared'`
     "A copy with one set of running statistics per layer; raises `BadInput` where affine parameters are private."
     if self.bn=='affine': raise BadInput('a supernet with private affine parameters keeps no shared statistics')
+    _check_forward(self)
     net = SuperNet(**self.config | dict(bn='shared')).to(next(self.parameters()).device)
-    net.load_state_dict({k:v for k,v in self.state_dict().items() if k in net.state_dict()})
+    for k,part in _parts(net).items(): check_built(k, getattr(self, k), part)
+    kept = net.state_dict()
+    net.load_state_dict({k: v for k,v in self.state_dict().items() if k in kept})
     return net.train(self.training)
+
+# %% ../nbs/02_supernet.ipynb #a5634d8d
+def kept_in(
+    net # Any object
+)->str: # Such as 'module', or 'module._orig_mod'; empty for a network itself, and where there is none
+    "Where a wrapper keeps a `SuperNet` or `SubNet`."
+    names = []
+    while not isinstance(net, (SuperNet, SubNet)):
+        name = next((k for k in ('_orig_mod', 'module') if isinstance(getattr(net, k, None), nn.Module)), None)
+        if name is None: return ''
+        names.append(name)
+        net = getattr(net, name)
+    return '.'.join(names)
+
+def check_unwrapped(
+    net # Any object
+):
+    "Raises `BadInput` for a wrapper with a `SuperNet` in it."
+    kept = kept_in(net)
+    if kept and isinstance(net.get_submodule(kept), SuperNet):
+        raise BadInput(f'{type(net).__name__} with a SuperNet in it: give its `{kept}`')
 
 # %% ../nbs/02_supernet.ipynb #15f18adc
 def count_params(
