@@ -74,17 +74,18 @@ def recalibrate_tree(
 
 TREES = ('node', 'affine')
 
-# %% ../nbs/05d_choose.ipynb #92d8d29b
+# %% ../nbs/05d_choose.ipynb #001e54ad
 def _count(net, split, archs, rt):
     "Correct predictions of some networks of a supernet"
     n,split = dict.fromkeys(archs, 0),check_split(net, split).to(rt.device)
     with torch.no_grad(), rt.autocast():
         for x,y in zip(split.x.split(EVAL_BATCH), split.y.split(EVAL_BATCH)):
             for a,logits in net.forward_all(x, archs).items():
-                if not logits.isfinite().all(): raise BadInput(f'architecture {show_arch(a)}: logits that are not finite')
+                if logits.isnan().any(): raise BadInput(f'architecture {show_arch(a)} gives NaN')
                 n[a] += (logits.argmax(1)==y).sum()
     return {a: int(c) for a,c in n.items()}
 
+# %% ../nbs/05d_choose.ipynb #1882eef7
 def count_correct(
     net:SuperNet, # The supernet
     archs:list[Arch], # Which of its networks
@@ -104,12 +105,12 @@ def count_correct(
         tick(1)
     return found
 
-# %% ../nbs/05d_choose.ipynb #1b00f0dc
+# %% ../nbs/05d_choose.ipynb #db553144
 def score_frame(
     net:SuperNet, # The supernet
     n_correct:dict[Arch, int], # Of `count_correct`
     split:Split # What was scored
-)->pd.DataFrame: # A row for each network: `correct`, `images`, `macs`, `parameters`, `front` (nothing cheaper is as good)
+)->pd.DataFrame: # A row for each network: with `COLUMNS`; `front`: nothing cheaper is as good
     "Scores and sizes of networks, in order of their cost."
     archs = list(n_correct)
     found = sizes(net, tuple(split.x.shape[1:]), archs).assign(correct=list(n_correct.values()), images=len(split))
@@ -118,7 +119,7 @@ def score_frame(
 
 COLUMNS = 'correct', 'images', 'macs', 'parameters', 'front'
 
-# %% ../nbs/05d_choose.ipynb #deaffd29
+# %% ../nbs/05d_choose.ipynb #a2ee99bc
 def within(
     table:pd.DataFrame, # With `macs` and `parameters`, a row for each network
     max_macs:int|None=None, # Multiply-accumulates of one image; None: any
@@ -134,6 +135,7 @@ def within(
     least = ' and '.join(f'{table[columns[k][0]].min():,} {columns[k][1]}' for k in limits)
     raise BadInput(f'no network has at most {asked}: the least is {least}')
 
+# %% ../nbs/05d_choose.ipynb #da1db7ea
 def best_under(
     scores:pd.DataFrame, # With `correct`, `macs`, `parameters`, a row for each network
     max_macs:int|None=None, # Multiply-accumulates of one image; None: any
@@ -143,7 +145,7 @@ def best_under(
     fits = within(scores, max_macs, max_params)
     return fits.sort_values(['correct', 'macs', 'parameters'], ascending=[False, True, True]).index[0]
 
-# %% ../nbs/05d_choose.ipynb #6cd16c64
+# %% ../nbs/05d_choose.ipynb #be91b10e
 def standard_error(
     correct:int, # Correct predictions
     images:int # Of so many
@@ -152,6 +154,7 @@ def standard_error(
     p = correct/images
     return 100*math.sqrt(p*(1-p)/images)
 
+# %% ../nbs/05d_choose.ipynb #a56ac259
 def within_error(
     scores:pd.DataFrame, # Of `score_frame`
     best:str # The network that was chosen
@@ -161,7 +164,7 @@ def within_error(
     near = 100*(scores.correct-correct).abs()/images<=standard_error(correct, images)
     return [a for a in scores.index[near] if a!=best]
 
-# %% ../nbs/05d_choose.ipynb #f0a65abe
+# %% ../nbs/05d_choose.ipynb #4b676914
 def show_scores(
     scores:pd.DataFrame, # Of `score_frame`
     best:str # The network that was chosen
@@ -173,9 +176,10 @@ def show_scores(
     correct,images = scores.loc[best, ['correct', 'images']]
     near = within_error(scores, best)
     said = f'within it: {" ".join(near[:9])}{" ..." if len(near)>9 else ""}' if near else 'no other is within it'
-    return '\n'.join([*lines, f'standard error of the chosen accuracy {standard_error(correct, images):.2f} points; {said}'])
+    error = f'standard error of the chosen accuracy {standard_error(correct, images):.2f} points'
+    return '\n'.join([*lines, f'{error}; {said}'])
 
-# %% ../nbs/05d_choose.ipynb #11f10a67
+# %% ../nbs/05d_choose.ipynb #4da7f073
 def draw_scores(
     scores:pd.DataFrame, # Of `score_frame`
     best:str, # The network that was chosen
@@ -186,16 +190,17 @@ def draw_scores(
     ax,acc = axes(ax, (6,3.2)),100*scores.correct/scores.images
     bars,on = [standard_error(c, n) for c,n in zip(scores.correct, scores.images)],scores[scores.front].index
     ax.errorbar(scores.macs/1e6, acc, yerr=bars, ls='', marker='o', ms=4, lw=.8, color='0.5', label='± standard error')
-    ax.plot(scores.macs[on]/1e6, acc[on], color='#0072b2', lw=1, marker='o', ms=4, label='Pareto front')
+    ax.plot(scores.macs[on]/1e6, acc[on], color='#0072b2', lw=1, marker='o', ms=4, zorder=3, label='Pareto front')
     ax.plot(scores.macs[best]/1e6, acc[best], 'o', ms=11, mfc='none', color='#d55e00', label=f'chosen: {best}')
     if max_macs: ax.axvline(max_macs/1e6, color='k', lw=.8, ls='--', label='budget')
-    for a in scores.index if len(scores)<20 else [best]:
-        ax.annotate(a, (scores.macs[a]/1e6, acc[a]), textcoords='offset points', xytext=(5,5), fontsize=8)
-    ax.set(xlabel='million MACs an image', ylabel='validation accuracy (%)')
+    for (macs,correct),d in scores.loc[scores.index if len(scores)<20 else [best]].groupby(['macs', 'correct']):
+        at,text = (macs/1e6, 100*correct/d.images.iloc[0]),'  '.join(d.index)  # equal networks are one point
+        ax.annotate(text, at, textcoords='offset points', xytext=(5,5), fontsize=8)
+    ax.set(xlabel='million MACs an image', ylabel='validation accuracy (%)', xmargin=.1)
     ax.legend(fontsize=8)
     return ax
 
-# %% ../nbs/05d_choose.ipynb #0376da3a
+# %% ../nbs/05d_choose.ipynb #191e188e
 def check_output(
     path:str|Path, # Where a figure or an exported network shall be written later
     *suffixes:str # How its name may end
@@ -209,6 +214,7 @@ def check_output(
     check_writable(path.absolute().parent)
     return path
 
+# %% ../nbs/05d_choose.ipynb #2eee9400
 def save_figure(
     fig, # Of matplotlib
     path:str|Path # A .png file
@@ -218,7 +224,7 @@ def save_figure(
     fig.savefig(data, format='png', dpi=200, metadata=dict(Software='supernet_nas'))
     return write_whole(path, data.getvalue())
 
-# %% ../nbs/05d_choose.ipynb #6d7dc761
+# %% ../nbs/05d_choose.ipynb #0e1b8e0d
 PARENTS = CHILDREN = 16  # survivors, and new networks of a generation
 
 def neighbours(
@@ -227,6 +233,7 @@ def neighbours(
     "Architectures with one layer more or less in one block."
     return [arch[:s]+(arch[s]+d,)+arch[s+1:] for s in range(len(arch)) for d in (-1,1)]
 
+# %% ../nbs/05d_choose.ipynb #8a112750
 def evolve(
     score, # Called with a list of new architectures; returns the worth of each
     space:list[Arch], # Which may be chosen
@@ -246,7 +253,7 @@ def evolve(
         found |= zip(new, score(list(new)))
     return found
 
-# %% ../nbs/05d_choose.ipynb #dc3169c6
+# %% ../nbs/05d_choose.ipynb #64c80203
 def at_random(
     score, # See `evolve`
     space:list[Arch], # Which may be chosen
@@ -257,7 +264,7 @@ def at_random(
     drawn = random.Random(seed).sample(space, min(check_int(budget, 'budget'), len(space)))
     return {a: v for i in range(0, len(drawn), CHILDREN) for a,v in zip(drawn[i:], score(drawn[i:i+CHILDREN]))}
 
-# %% ../nbs/05d_choose.ipynb #c8d1c718
+# %% ../nbs/05d_choose.ipynb #23255e5f
 WHOLE = 1000  # networks; larger spaces are searched
 BUDGET = 256  # networks that a search scores
 SEARCH_IMAGES = 1000  # in a search: training images to measure statistics on, and validation images to score on
@@ -274,11 +281,13 @@ def finalists(
     "Search a large space with few images."
     images,few = data.train.x[:SEARCH_IMAGES],Split(data.valid.x[:SEARCH_IMAGES], data.valid.y[:SEARCH_IMAGES])
     with progress(min(budget, len(space)), 'searching') as bar:
-        found = evolve(lambda archs: count_correct(net, archs, images, few, rt, bar.update).values(), space, budget, seed)
+        def score(archs): return count_correct(net, archs, images, few, rt, bar.update).values()
+        found = evolve(score, space, budget, seed)
     print(f'evolutionary search, seed {seed}: {len(found):,} of {len(space):,} networks within the budget scored on '
           f'{len(few):,} validation images, statistics from {len(images):,} training images', flush=True)
     return sorted(found, key=found.get, reverse=True)[:FINALISTS]
 
+# %% ../nbs/05d_choose.ipynb #8410d26b
 def score_space(
     net:SuperNet, # The supernet
     data:Data, # What it was trained on

@@ -263,11 +263,12 @@ def supernet_bench(
     check_limits(repeats=repeats, steps=steps)
     bench.measure(repeats, steps, runtime(device, precision), check_writable(_folder(out)), CORES)
 
-# %% ../nbs/05a_commands.ipynb #fcf38ccc
+# %% ../nbs/05a_commands.ipynb #17552de6
 def _supernet_data(file, worker, save):
     "A supernet to choose from, what its file says, and its data; everything is checked before anything is loaded"
-    if save and Path(save).absolute()==Path(file).absolute(): raise BadInput(f'save {save}: it would replace the supernet')
-    if save: check_target(save)
+    if save:
+        if Path(save).absolute()==Path(file).absolute(): raise BadInput(f'save {save}: it would replace the supernet')
+        check_target(save)
     net,about = load_net(file)
     if isinstance(net, SubNet): raise BadInput(f'{file} holds the one network {show_arch(net.arch)}: nothing to choose')
     name = worker.dataset or about.get('dataset')
@@ -275,7 +276,7 @@ def _supernet_data(file, worker, save):
     n_train = about.get('n_train') if name==about.get('dataset') else None
     return net, about, *replace(worker, dataset=name, n_train=n_train).ready()  # `images` of a folder comes in here
 
-# %% ../nbs/05a_commands.ipynb #87c64df2
+# %% ../nbs/05a_commands.ipynb #e3f3e812
 def supernet_choose(
     file:str, # A supernet: a .safetensors file of `supernet_train` or `supernet_study`
     max_macs:str=None, # At most so many multiply-accumulates an image, such as 7M, 7.5M or 7000000
@@ -293,10 +294,12 @@ def supernet_choose(
     "Choose a supernet's best network under a budget, by the validation images, each network with its own statistics."
     from supernet_nas import choose, take  # pandas and matplotlib take a second to import
     check_limits(seed=seed, threads=threads)
-    budget = [None if v is None else choose.parse_count(v, k) for k,v in dict(max_macs=max_macs, max_params=max_params).items()]
+    asked = dict(max_macs=max_macs, max_params=max_params)
+    budget = [None if v is None else choose.parse_count(v, k) for k,v in asked.items()]
     check_int(evaluations, 'evaluations', 1, 100_000)
     if png: choose.check_output(png, '.png')
-    net,about,data,rt = _supernet_data(file, Worker(dataset, data_root, None, device, precision, threads or CORES), save)
+    worker = Worker(dataset, data_root, None, device, precision, threads or CORES)
+    net,about,data,rt = _supernet_data(file, worker, save)
     scores = choose.score_space(net, data, rt, *budget, evaluations, seed)
     best = choose.best_under(scores, *budget)
     print(choose.show_scores(scores, best))

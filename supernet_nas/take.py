@@ -22,7 +22,7 @@ from .runs import RECAL_IMAGES
 from .supernet import Arch, SubNet, SuperNet, check_arch, show_arch
 from .train import EVAL_BATCH, Runtime, recalibrate_bn
 
-# %% ../nbs/05e_take.ipynb #abac5320
+# %% ../nbs/05e_take.ipynb #6c830aee
 READING = ('classes', 'mean', 'std', 'size')  # what a file says about images
 
 def _moments(data, data_root):
@@ -30,10 +30,12 @@ def _moments(data, data_root):
     if hasattr(data, 'mean'): return [torch.as_tensor(v).flatten().tolist() for v in (data.mean, data.std)]
     raw = torch.as_tensor(read_dataset(data.name, data_root)[1].data)  # until `Data` has mean and std: from two pixels
     raw = (raw.movedim(3, 1) if raw.ndim==4 else raw[:,None]).float()/255
-    (r0,r1),(x0,x1) = (torch.stack(t.cpu().transpose(0, 1).flatten(1).aminmax(dim=1)).double() for t in (raw, data.test.x))
+    ends = lambda t: torch.stack(t.cpu().transpose(0, 1).flatten(1).aminmax(dim=1)).double()
+    (r0,r1),(x0,x1) = ends(raw),ends(data.test.x)
     std = (r1-r0)/(x1-x0)
     return (r0-x0*std).tolist(), std.tolist()
 
+# %% ../nbs/05e_take.ipynb #3619125a
 def reading_of(
     data:Data, # What a network was trained on
     data_root:str|None=None # Where it was read from, see `load_data`
@@ -43,12 +45,14 @@ def reading_of(
     classes = [str(c) for c in getattr(data, 'classes', range(data.num_classes))]
     return dict(classes=classes, mean=mean, std=std, size=list(data.test.x.shape[2:]))
 
-# %% ../nbs/05e_take.ipynb #0dc65d10
+# %% ../nbs/05e_take.ipynb #98a21a68
 def _numbers(values, n, what, fits, allowed):
     "Raises `BadInput` unless `values` are `n` numbers that fit"
-    real = isinstance(values, (list, tuple)) and all(type(v) in (int, float) and math.isfinite(v) and fits(v) for v in values)
-    if not real or len(values)!=n: raise BadInput(f'{what} {shown(values)}: give {n} {allowed}')
+    def real(v): return type(v) in (int, float) and math.isfinite(v) and fits(v)
+    if not isinstance(values, (list, tuple)) or len(values)!=n or not all(map(real, values)):
+        raise BadInput(f'{what} {shown(values)}: give {n} {allowed}')
 
+# %% ../nbs/05e_take.ipynb #dcd8b6e3
 def check_reading(
     net:SubNet, # Whose images
     about:dict # Of `load_net`
@@ -65,7 +69,7 @@ def check_reading(
     _numbers(about['size'], 2, 'size', lambda v: v==int(v) and 1<=v<=4096, 'integers from 1 to 4096, height and width')
     return {e: about[e] for e in READING}
 
-# %% ../nbs/05e_take.ipynb #d7b04e1b
+# %% ../nbs/05e_take.ipynb #e2ccb15d
 def load_reader(
     path:str|Path, # Of a network by itself
     dataset:str|None=None, # What it was trained on, for a file that does not say how images are read
@@ -74,14 +78,14 @@ def load_reader(
     "Load a network to use it; raises `BadInput`."
     net,about = load_net(path)
     if not isinstance(net, SubNet):
-        raise BadInput(f'{short(path)} holds a supernet: take a network out of it first, with supernet_choose and --save')
+        raise BadInput(f'{short(path)} holds a supernet: take a network out of it, with supernet_choose and --save')
     name = dataset or about.get('dataset')
     if not {*READING}<=about.keys() and (dataset or name=='MNIST'):
         data = load_data(name, data_root)  # `images` of a folder comes in here
         about = reading_of(data, data_root)|about|dict(dataset=name)
     return net,about|check_reading(net, about)
 
-# %% ../nbs/05e_take.ipynb #a66011f8
+# %% ../nbs/05e_take.ipynb #abc98aa8
 def take_out(
     net:SuperNet, # The supernet
     arch:Arch, # Which of its networks
@@ -97,7 +101,7 @@ def take_out(
     if data.n_train: said['n_train'] = data.n_train
     return sub, said|reading_of(data, data_root)
 
-# %% ../nbs/05e_take.ipynb #177744a3
+# %% ../nbs/05e_take.ipynb #88368a52
 def _read_image(path, mode, size):
     "One image, uint8 (C, H, W)"
     from PIL import Image  # comes with torchvision; only those who read images wait
@@ -108,9 +112,11 @@ def _read_image(path, mode, size):
             with Image.open(io.BytesIO(raw)) as im: im = im.convert(mode)
             if im.size!=(size[1], size[0]): im = im.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     except Exception as e:  # the decoders of some thirty formats raise what they like
-        raise BadInput(f'cannot read {short(path)}: not an image that can be decoded ({short(e, 60)})') from e
+        why = 'of no known format' if type(e).__name__=='UnidentifiedImageError' else short(e, 60)
+        raise BadInput(f'cannot read {short(path)}: not an image that can be decoded ({why})') from e
     return torch.frombuffer(bytearray(im.tobytes()), dtype=torch.uint8).view(*size, len(im.getbands())).movedim(2, 0)
 
+# %% ../nbs/05e_take.ipynb #4bf03903
 def read_images(
     paths:list[str|Path], # Image files
     about:dict # With `mean`, `std` and `size`, see `check_reading`
@@ -123,7 +129,7 @@ def read_images(
     mean,std = (torch.tensor(about[k], dtype=torch.float32)[:,None,None] for k in ('mean', 'std'))
     return check_images((x-mean)/std)
 
-# %% ../nbs/05e_take.ipynb #3415bcb3
+# %% ../nbs/05e_take.ipynb #5ee4916b
 @torch.no_grad()
 def predict(
     net:SubNet, # In eval mode
@@ -135,9 +141,10 @@ def predict(
                    for i in range(0, len(images), EVAL_BATCH)] or [read_images(images, about)])
     if not p.isfinite().all(): raise BadInput('the network gives logits that are not finite: its weights are')
     confidence,label = p.max(1)
-    return pd.DataFrame(dict(label=[about['classes'][i] for i in label], confidence=confidence), [str(f) for f in images])
+    names = [about['classes'][i] for i in label]
+    return pd.DataFrame(dict(label=names, confidence=confidence), [str(f) for f in images])
 
-# %% ../nbs/05e_take.ipynb #1243d74e
+# %% ../nbs/05e_take.ipynb #c0eb060a
 def show_predictions(
     found:pd.DataFrame # Of `predict`, or of `disagreements`
 )->str:
@@ -147,7 +154,7 @@ def show_predictions(
              for _,r in found.iterrows()]
     return '\n'.join(f'{l}  {short(f)}' for l,f in zip(lines, found.index))
 
-# %% ../nbs/05e_take.ipynb #2d207df7
+# %% ../nbs/05e_take.ipynb #f6337435
 def disagreements(
     ours:pd.DataFrame, # Of `predict`
     theirs:pd.DataFrame # Of another network, the same files
@@ -156,6 +163,7 @@ def disagreements(
     both = ours.assign(other=theirs.label.to_list(), other_confidence=theirs.confidence.to_list())
     return both[both.label!=both.other]
 
+# %% ../nbs/05e_take.ipynb #3355b574
 MOST_DRAWN = 24
 
 def draw_disagreements(
@@ -177,7 +185,7 @@ def draw_disagreements(
     fig.suptitle(f'{names[0]} or {names[1]}{more}', fontsize=9)
     return fig
 
-# %% ../nbs/05e_take.ipynb #6c0ce121
+# %% ../nbs/05e_take.ipynb #912256b3
 def _fold(conv, bn):
     "A convolution with bias that does what `conv` and `bn` do in eval mode"
     out = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding)
@@ -186,6 +194,7 @@ def _fold(conv, bn):
     out.bias.data = (bn.bias.double()-bn.running_mean.double()*scale).float()
     return out
 
+# %% ../nbs/05e_take.ipynb #e04ee80f
 @torch.no_grad()
 def folded(
     net:SubNet # Stays as it is
@@ -197,7 +206,7 @@ def folded(
         for l in (transition, *block.layers): layers += [_fold(l.conv, l.bn), nn.ReLU()]
     return nn.Sequential(*layers, net.head).eval()
 
-# %% ../nbs/05e_take.ipynb #8f564d82
+# %% ../nbs/05e_take.ipynb #214cbbac
 SUFFIXES = ('.onnx', '.pt2')
 EXTRA = ('onnx', 'onnxscript', 'onnxruntime')
 
@@ -209,6 +218,7 @@ def check_extra(
     if lacking: raise BadInput(f'{suffix} needs {", ".join(lacking)}: pip install "supernet_nas[export]"')
     return suffix
 
+# %% ../nbs/05e_take.ipynb #553e37ab
 def carried(
     net:SubNet, # The network
     about:dict # See `load_reader`
@@ -218,7 +228,7 @@ def carried(
     said |= dict(arch=show_arch(net.arch), widths=list(net.config['widths']), supernet_nas=__version__)
     return {k: json.dumps(v) for k,v in said.items()}
 
-# %% ../nbs/05e_take.ipynb #af4bf4a9
+# %% ../nbs/05e_take.ipynb #4bc0a570
 def _program(net, size):
     "A folded network as a `torch.export` program for any number of images"
     x = torch.zeros(2, net[0].in_channels, *size)
@@ -228,6 +238,7 @@ def _program(net, size):
         for k in ('stack_trace', 'nn_module_stack', 'source_fn_stack'): node.meta.pop(k, None)
     return program
 
+# %% ../nbs/05e_take.ipynb #615924fa
 def pt2_bytes(
     net:nn.Sequential, # Of `folded`
     size:list[int], # Height and width of the images
@@ -239,6 +250,7 @@ def pt2_bytes(
     torch.export.save(_program(net, size), data, extra_files={'supernet_nas.json': said})
     return data.getvalue()
 
+# %% ../nbs/05e_take.ipynb #868e8adc
 def onnx_bytes(
     net:nn.Sequential, # Of `folded`
     size:list[int], # Height and width of the images
@@ -253,7 +265,7 @@ def onnx_bytes(
     for k,v in said.items(): model.metadata_props.add(key=k, value=v)
     return model.SerializeToString(deterministic=True)
 
-# %% ../nbs/05e_take.ipynb #d3fda8cf
+# %% ../nbs/05e_take.ipynb #00cb7518
 def open_pt2(
     data:bytes # Of `pt2_bytes`
 )->tuple: # A function from images to logits, and what the file says
@@ -262,6 +274,7 @@ def open_pt2(
     f = torch.export.load(io.BytesIO(data), extra_files=extra).module()
     return f, json.loads(extra['supernet_nas.json'])
 
+# %% ../nbs/05e_take.ipynb #2d21f839
 def open_onnx(
     data:bytes # Of `onnx_bytes`
 )->tuple: # A function from images to logits, and what the file says
@@ -275,10 +288,11 @@ def open_onnx(
 
 WAYS = {'.onnx': (onnx_bytes, open_onnx), '.pt2': (pt2_bytes, open_pt2)}
 
-# %% ../nbs/05e_take.ipynb #bf1e7da7
+# %% ../nbs/05e_take.ipynb #a567af4a
 CHECKED = 100  # images
 TOLERANCE = 1e-4  # of the largest logit; rounding in fp32 is a tenth of it
 
+# %% ../nbs/05e_take.ipynb #5bafe1c1
 def images_to_check(
     about:dict, # See `load_reader`
     dataset:str|None=None, # What it was trained on; None: what the file says
@@ -289,6 +303,7 @@ def images_to_check(
     if name is None or not data_root and name!='MNIST': return None
     return load_data(name, data_root).valid.x[:CHECKED]  # `images` of a folder comes in here
 
+# %% ../nbs/05e_take.ipynb #5e09abba
 def _pixels(net, about, seed=0):
     "Random images, normalised"
     g,size = torch.Generator().manual_seed(seed),[int(v) for v in about['size']]
@@ -296,6 +311,7 @@ def _pixels(net, about, seed=0):
     mean,std = (torch.tensor(about[k], dtype=torch.float32)[:,None,None] for k in ('mean', 'std'))
     return (x-mean)/std
 
+# %% ../nbs/05e_take.ipynb #2ae50cda
 @torch.no_grad()
 def logit_difference(
     f, # From images to logits
@@ -311,6 +327,7 @@ def logit_difference(
                        f'of {largest:.2g}; nothing is written')
     return float(found), float(largest)
 
+# %% ../nbs/05e_take.ipynb #b3d6daa4
 def export(
     net:SubNet, # Stays as it is
     about:dict, # See `load_reader`
@@ -327,7 +344,7 @@ def export(
         warnings.simplefilter('ignore')  # of PyTorch's exporters about themselves
         data = write(folded(net), [int(v) for v in about['size']], said)
         f,back = read(data)
-    if back!={k: json.loads(v) for k,v in said.items()}: raise BadInput(f'{short(path)}: its metadata cannot be read back')
+    if back!={k: json.loads(v) for k,v in said.items()}: raise BadInput(f'{short(path)}: its metadata is not read back')
     difference,largest = logit_difference(f, own, x)
     write_whole(path, data)
     return dict(bytes=len(data), difference=difference, largest=largest, images=len(x))
