@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Set up .venv (once), then run a command in it:
 
-    python3 dev.py supernet_study [options]   the main job; also supernet_train, _eval, _report, _calibrate, _probe, _bench
+    python3 dev.py supernet_study [options]   the main job; also supernet_train, _eval, _report, _calibrate, _probe, _bench,
+                                              _choose, _export, _predict
     python3 dev.py test                       all tests
     python3 dev.py docs                       the documentation, as web pages in _docs/
     python3 dev.py setup                      only set up

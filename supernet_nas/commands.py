@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CORES', 'LIMITS', 'EXAMPLES', 'check_limits', 'parse_ints', 'training_options', 'engine_for', 'supernet_study',
            'supernet_calibrate', 'supernet_train', 'supernet_eval', 'supernet_report', 'supernet_probe',
-           'supernet_bench']
+           'supernet_bench', 'supernet_choose', 'supernet_predict', 'supernet_export']
 
 # %% ../nbs/05a_commands.ipynb #8e2f949f
 import math, os, sys
@@ -334,3 +334,87 @@ EXAMPLES = dict(
     supernet_calibrate=('', '--out results --jobs 2'),
     supernet_probe=('--seeds 0,1', '--out results --epochs 12'),
     supernet_bench=('', '--repeats 1 --steps 9'))
+
+# %% ../nbs/05a_commands.ipynb #17552de6
+def _supernet_data(file, worker, save):
+    "A supernet to choose from, what its file says, and its data; everything is checked before anything is loaded"
+    if save:
+        if Path(save).absolute()==Path(file).absolute(): raise BadInput(f'save {save}: it would replace the supernet')
+        check_target(save)
+    net,about = load_net(file)
+    if isinstance(net, SubNet): raise BadInput(f'{file} holds the one network {show_arch(net.arch)}: nothing to choose')
+    name = worker.dataset or about.get('dataset')
+    if name is None: raise BadInput(f'{file} does not say what it was trained on: give --dataset')
+    n_train = about.get('n_train') if name==about.get('dataset') else None
+    return net, about, *replace(worker, dataset=name, n_train=n_train).ready()  # `images` of a folder comes in here
+
+# %% ../nbs/05a_commands.ipynb #e3f3e812
+def supernet_choose(
+    file:str, # A supernet: a .safetensors file of `supernet_train` or `supernet_study`
+    max_macs:str=None, # At most so many multiply-accumulates an image, such as 7M, 7.5M or 7000000
+    max_params:str=None, # At most so many parameters, such as 30k
+    save:str=None, # Save the chosen network with its own statistics: a .safetensors file
+    png:str=None, # Draw accuracy against MACs: a .png file
+    evaluations:int=256, # Networks that are scored in the search of a space of more than 1,000
+    seed:int=0, # Of that search
+    dataset:str=None, # Default: the one it was trained on
+    data_root:str=None, # Folder with the dataset's files
+    device:str='auto', # auto, cuda, mps or cpu
+    precision:str='auto', # auto, bf16 or fp32
+    threads:int=None # CPU threads; default: all cores
+):
+    "Choose a supernet's best network under a budget, by the validation images, each network with its own statistics."
+    from supernet_nas import choose, take  # pandas and matplotlib take a second to import
+    check_limits(seed=seed, threads=threads)
+    asked = dict(max_macs=max_macs, max_params=max_params)
+    budget = [None if v is None else choose.parse_count(v, k) for k,v in asked.items()]
+    check_int(evaluations, 'evaluations', 1, 100_000)
+    if png: choose.check_output(png, '.png')
+    worker = Worker(dataset, data_root, None, device, precision, threads or CORES)
+    net,about,data,rt = _supernet_data(file, worker, save)
+    scores = choose.score_space(net, data, rt, *budget, evaluations, seed)
+    best = choose.best_under(scores, *budget)
+    print(choose.show_scores(scores, best))
+    if png: print(f'saved {choose.save_figure(choose.draw_scores(scores, best, budget[0]).figure, png)}')
+    if save:
+        sub,said = take.take_out(net, parse_arch(best, net.max_depths), data, rt, about, data_root)
+        print(f"saved {save_net(sub, save, **said, chosen=scores.loc[best, ['correct', 'images']].to_dict())}")
+
+# %% ../nbs/05a_commands.ipynb #17bfaa95
+def supernet_predict(
+    file:str, # One network: a .safetensors file of `supernet_choose` or `supernet_train`
+    images:list[str], # Image files
+    compare:str=None, # Another network: count the images on which the two disagree
+    png:str=None, # With --compare: draw those images, a .png file
+    dataset:str=None, # For a file that does not say how images are read: what it was trained on
+    data_root:str=None # Folder with that dataset's files
+):
+    "Class and confidence of image files."
+    from supernet_nas import take  # pandas takes a second to import
+    if png and not compare: raise BadInput(f'png {png}: it draws what --compare finds')
+    if png: take.check_output(png, '.png')
+    net,about = take.load_reader(file, dataset, data_root)
+    found = take.predict(net, about, images)
+    if compare is None: return print(take.show_predictions(found))
+    other,said = take.load_reader(compare, dataset, data_root)
+    differ = take.disagreements(found, take.predict(other, said, images))
+    if len(differ): print(take.show_predictions(differ))
+    print(f'{file} and {compare} disagree on {len(differ)} of {len(images)} images')
+    if png and not len(differ): print(f'nothing to draw: {png} is not written')
+    elif png: print(f'saved {take.save_figure(take.draw_disagreements(differ, about, (file, compare)), png)}')
+
+# %% ../nbs/05a_commands.ipynb #8c0ddfda
+def supernet_export(
+    file:str, # One network: a .safetensors file of `supernet_choose` or `supernet_train`
+    out:str, # Where to: a .onnx file, or .pt2 for torch.export
+    dataset:str=None, # For a file that does not say how images are read: what it was trained on
+    data_root:str=None # Folder with that dataset's files
+):
+    "Write a network for other programs, without BatchNorm, for any number of images, compared with PyTorch."
+    from supernet_nas import take
+    take.check_extra(take.check_output(out, *take.SUFFIXES).suffix)
+    net,about = take.load_reader(file, dataset, data_root)
+    done = take.export(net, about, out, take.images_to_check(about, dataset, data_root))
+    print(f"{done['images']} images, together and one alone: logits up to {done['largest']:.1f}, "
+          f"differences from PyTorch up to {done['difference']:.1e}")
+    print(f"saved {out}: {done['bytes']:,} bytes")

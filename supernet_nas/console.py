@@ -6,7 +6,7 @@
 __all__ = ['ENDS', 'COMMANDS', 'shortened', 'parser', 'Terminated', 'call', 'main']
 
 # %% ../nbs/04g_console.ipynb #0ae4e0f1
-import argparse, importlib, inspect, os, signal, sys
+import argparse, importlib, inspect, os, signal, sys, typing
 from pathlib import Path
 from . import __version__
 
@@ -39,7 +39,11 @@ def parser(
         shown = '' if required or d.default is None else ' (default: %(default)s)'
         kw = {} if required else dict(default=d.default)
         if d.anno is bool: p.add_argument(name, action='store_true', help=d.docment)
-        else: p.add_argument(name, type=_integer if d.anno is int else d.anno, help=d.docment+shown, **kw)
+        else:
+            several = typing.get_origin(d.anno) is list  # one or more
+            if several: kw['nargs'] = '+'
+            one = typing.get_args(d.anno)[0] if several else d.anno
+            p.add_argument(name, type=_integer if one is int else one, help=d.docment+shown, **kw)
     p.error = lambda message: p.exit(2, f'{f.__name__}: {shortened(message, 300)} (see {f.__name__} --help)\n')
     return p
 

@@ -9,7 +9,7 @@ BIN = Path(sys.executable).parent
 sys.path.insert(0, str(ROOT/'tools'))
 from trial import Started, command, records, refused, study_options, succeeds, tiny, write_images, write_root
 
-COMMANDS = [f'supernet_{c}' for c in 'study train eval report calibrate probe bench'.split()]
+COMMANDS = [f'supernet_{c}' for c in 'study train eval report calibrate probe bench choose export predict'.split()]
 
 @pytest.fixture(scope='module')
 def root(tmp_path_factory): return write_root(tmp_path_factory.mktemp('data')/'root')
