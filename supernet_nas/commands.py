@@ -329,6 +329,9 @@ def supernet_bench(
 EXAMPLES = dict(
     supernet_study=('--seeds 0,1,2 --jobs 8', '--images photos --size 32 --supernet-epochs 100 --scratch-epochs 30'),
     supernet_train=('supernet.safetensors --endings own', 'net.safetensors --arch 1,3 --epochs 4'),
+    supernet_choose=('supernet.safetensors --max-macs 7M', 'supernet.safetensors --max-params 30k --save net.safetensors'),
+    supernet_predict=('net.safetensors a.png b.png', 'net.safetensors *.png --compare other.safetensors --png differ.png'),
+    supernet_export=('net.safetensors net.onnx', 'net.safetensors net.pt2'),
     supernet_eval=('supernet.safetensors', 'supernet.safetensors --arch 1,3'),
     supernet_report=('', '--out results'),
     supernet_calibrate=('', '--out results --jobs 2'),
@@ -343,10 +346,13 @@ def _supernet_data(file, worker, save):
         check_target(save)
     net,about = load_net(file)
     if isinstance(net, SubNet): raise BadInput(f'{file} holds the one network {show_arch(net.arch)}: nothing to choose')
-    name = worker.dataset or about.get('dataset')
+    name = 'images' if worker.images else worker.dataset or about.get('dataset')
+    if name=='images' and worker.images is None: raise BadInput(f'{file} was trained on own images: give --images')
     if name is None: raise BadInput(f'{file} does not say what it was trained on: give --dataset')
     n_train = about.get('n_train') if name==about.get('dataset') else None
-    return net, about, *replace(worker, dataset=name, n_train=n_train).ready()  # `images` of a folder comes in here
+    if worker.images: name,worker = 'images',replace(worker, size=about.get('size', [None])[0])
+    data,rt = replace(worker, dataset=name, n_train=n_train).ready()
+    return net, about, _as_trained(data, about, file) if worker.images else data, rt
 
 # %% ../nbs/05a_commands.ipynb #e3f3e812
 def supernet_choose(
@@ -359,6 +365,7 @@ def supernet_choose(
     seed:int=0, # Of that search
     dataset:str=None, # Default: the one it was trained on
     data_root:str=None, # Folder with the dataset's files
+    images:str=None, # Own images that it was trained on
     device:str='auto', # auto, cuda, mps or cpu
     precision:str='auto', # auto, bf16 or fp32
     threads:int=None # CPU threads; default: all cores
@@ -370,14 +377,14 @@ def supernet_choose(
     budget = [None if v is None else choose.parse_count(v, k) for k,v in asked.items()]
     check_int(evaluations, 'evaluations', 1, 100_000)
     if png: choose.check_output(png, '.png')
-    worker = Worker(dataset, data_root, None, device, precision, threads or CORES)
+    worker = Worker(dataset, data_root, None, device, precision, threads or CORES, images=images)
     net,about,data,rt = _supernet_data(file, worker, save)
     scores = choose.score_space(net, data, rt, *budget, evaluations, seed)
     best = choose.best_under(scores, *budget)
     print(choose.show_scores(scores, best))
     if png: print(f'saved {choose.save_figure(choose.draw_scores(scores, best, budget[0]).figure, png)}')
     if save:
-        sub,said = take.take_out(net, parse_arch(best, net.max_depths), data, rt, about, data_root)
+        sub,said = take.take_out(net, parse_arch(best, net.max_depths), data, rt, about)
         print(f"saved {save_net(sub, save, **said, chosen=scores.loc[best, ['correct', 'images']].to_dict())}")
 
 # %% ../nbs/05a_commands.ipynb #17bfaa95

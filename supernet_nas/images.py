@@ -19,19 +19,21 @@ MOST_SIZE = 1024 # height and width
 
 def read_image(
     file:Path, # In any format that PIL reads
-    size:int|None=None, # Height and width; None: as it is
+    size:int|tuple[int, int]|None=None, # Height and width; None: as they are
     channels:int|None=None # 1 or 3; None: as it is
 )->np.ndarray: # uint8, (H, W) or (H, W, 3)
     "One image; raises `BadInput` for a file that is none."
+    if Path(file).exists() and not Path(file).is_file(): raise BadInput(f'image {short(file)}: it is not a regular file')
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter('error', Image.DecompressionBombWarning)
+            warnings.simplefilter('error')  # of pictures that are bombs, or cut short
             with Image.open(file) as opened: im = ImageOps.exif_transpose(opened)
             grey = im.mode in ('1', 'L', 'LA') if channels is None else channels==1
             im = im.convert('L' if grey else 'RGB')
     except Exception as e:  # PIL raises what its decoders raise
         raise BadInput(f'image {short(file)}: cannot be read ({short(e, 80)})') from e
-    if size: im = im.resize((size, size), Image.Resampling.BILINEAR)
+    h,w = (size, size) if isinstance(size, int) else size or (im.height, im.width)
+    if (w, h)!=im.size: im = im.resize((w, h), Image.Resampling.BILINEAR)
     return np.array(im)
 
 # %% ../nbs/00a_images.ipynb #4c7e0267

@@ -126,7 +126,7 @@ def test_export_that_is_wrong_is_not_written(world, tmp_path):
     right = take.folded
     def wrong(net):
         net = right(net)
-        net[0].bias.data[0] += .1
+        net.transitions[0].conv.bias.data[0] += .1
         return net
     with patch.object(take, 'folded', wrong): refused('supernet_export', world.net, tmp_path/'a.pt2', says=('nothing is written',), within=tmp_path)
 
