@@ -150,8 +150,8 @@ def standard_error(
     correct:int, # Correct predictions
     images:int # Of so many
 )->float: # Percentage points
-    "Binomial standard error of an accuracy."
-    p = correct/images
+    "Binomial standard error of an accuracy; by Laplace's rule, so that all of a few is not for certain."
+    p = (correct+1)/(images+2)
     return 100*math.sqrt(p*(1-p)/images)
 
 # %% ../nbs/05d_choose.ipynb #a56ac259

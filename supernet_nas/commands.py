@@ -329,8 +329,10 @@ def supernet_bench(
 EXAMPLES = dict(
     supernet_study=('--seeds 0,1,2 --jobs 8', '--images photos --size 32 --supernet-epochs 100 --scratch-epochs 30'),
     supernet_train=('supernet.safetensors --endings own', 'net.safetensors --arch 1,3 --epochs 4'),
-    supernet_choose=('supernet.safetensors --max-macs 7M', 'supernet.safetensors --max-params 30k --save net.safetensors'),
-    supernet_predict=('net.safetensors a.png b.png', 'net.safetensors *.png --compare other.safetensors --png differ.png'),
+    supernet_choose=('supernet.safetensors --max-macs 7M',
+                     'supernet.safetensors --max-params 30k --save net.safetensors'),
+    supernet_predict=('net.safetensors a.png b.png',
+                      'net.safetensors *.png --compare other.safetensors --png differ.png'),
     supernet_export=('net.safetensors net.onnx', 'net.safetensors net.pt2'),
     supernet_eval=('supernet.safetensors', 'supernet.safetensors --arch 1,3'),
     supernet_report=('', '--out results'),

@@ -234,7 +234,7 @@ def net_bytes(
     if len({t.data_ptr() for t in state.values()})<len(state):
         raise BadInput(f'cannot save a {kind} whose layers share memory: they would be apart when loaded again')
     tensors = {k: t.detach().cpu().contiguous() for k,t in state.items()}
-    about = {k: v.flatten().tolist() if isinstance(v, torch.Tensor) else v for k,v in about.items()}
+    about |= {k: v.flatten().tolist() for k,v in about.items() if k in ('mean', 'std') and isinstance(v, torch.Tensor)}
     try: info = json.loads(_canonical(dict(kind=kind, config=net.config, about=about)))
     except (TypeError, ValueError, RecursionError) as e:
         raise BadInput(f'cannot save {shown(about)}: {short(e)}') from e

@@ -23,7 +23,8 @@ def read_image(
     channels:int|None=None # 1 or 3; None: as it is
 )->np.ndarray: # uint8, (H, W) or (H, W, 3)
     "One image; raises `BadInput` for a file that is none."
-    if Path(file).exists() and not Path(file).is_file(): raise BadInput(f'image {short(file)}: it is not a regular file')
+    if Path(file).exists() and not Path(file).is_file():
+        raise BadInput(f'image {short(file)}: it is not a regular file')
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('error')  # of pictures that are bombs, or cut short
@@ -44,7 +45,8 @@ def _files(folder):
     def visible(p): return sorted(f for f in p.iterdir() if not f.name.startswith('.'))
     found = {p.name: visible(p) for p in visible(folder) if p.is_dir()}
     if not found: raise BadInput(f'images {short(folder)}: has no subfolders, give one for each class')
-    if len(found)<2: raise BadInput(f'images {short(folder)}: has one class, {short(min(found), 40)}, give at least two')
+    if len(found)<2:
+        raise BadInput(f'images {short(folder)}: has one class, {short(min(found), 40)}, give at least two')
     for name,files in found.items():
         if len(files)<LEAST:
             raise BadInput(f'images {short(folder)}: class {short(name, 40)} has {len(files)}, give at least {LEAST}')
@@ -67,7 +69,8 @@ def _read_folder(folder, size):
     for f in files:
         images.append(read_image(f, size))
         pixels += images[-1].size
-        if pixels>MOST_PIXELS: raise BadInput(f'images {short(folder)}: more than {MOST_PIXELS} pixels, give a smaller size')
+        if pixels>MOST_PIXELS:
+            raise BadInput(f'images {short(folder)}: more than {MOST_PIXELS} pixels, give a smaller size')
     labels = [i for i,fs in enumerate(found.values()) for _ in fs]
     return _stacked(images, files), np.array(labels), list(found)
 

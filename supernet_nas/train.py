@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm.auto import tqdm
 from .data import BadInput, Split, check_choice, check_images, check_int, shown
-from .supernet import Arch, NodeBatchNorm, SuperNet, SubNet, check_arch
+from .supernet import Arch, NodeBatchNorm, SuperNet, SubNet, check_arch, check_unwrapped
 from .sampler import Sampler, check_space
 from .fixes import cross_entropy
 
@@ -194,6 +194,9 @@ def _batches(net, source, device):
 def _check_training(net, split, epochs, sampler, recipe, calls):
     "Raises `BadInput` for what cannot be trained"
     if not isinstance(recipe, Recipe): raise BadInput(f'recipe {shown(recipe)}: give a `Recipe`')
+    check_unwrapped(net)
+    if isinstance(net, nn.parallel.DistributedDataParallel):  # gives first gradients in the old layout
+        raise BadInput('DistributedDataParallel: train runs in one process, give its `module`')
     if isinstance(net, SuperNet)!=(sampler is not None):
         raise BadInput(f'{type(net).__name__} {"without" if sampler is None else "with"} a sampler: '
                        'a SuperNet needs one, other networks take none')
@@ -298,7 +301,8 @@ class _Progress:
     def state(self)->dict:
         "What `restore` needs; no objects of ours"
         kept = {k: getattr(self, k).state_dict() for k in ('net', 'opt', 'sched')}
-        sampler = {k: v for k,v in vars(self.sampler).items() if k not in ('space', 'max_depths')} if self.sampler else {}
+        sampler = dict(vars(self.sampler)) if self.sampler else {}
+        for k in ('space', 'max_depths'): sampler.pop(k, None)
         if 'rng' in sampler: sampler['rng'] = sampler['rng'].getstate()
         hist = vars(self.hist)|dict(paths=dict(self.hist.paths))
         return kept|dict(order=self.order.get_state(), sampler=sampler, hist=hist)
@@ -327,7 +331,8 @@ def _resume(checkpoint, progress, what):
     except KeyError: found = {}
     for k,v in what.items():
         if found.get(k)!=v:
-            raise BadInput(f'checkpoint {checkpoint.path}: of another training, {k} is {shown(found.get(k))}, not {shown(v)}')
+            raise BadInput(f'checkpoint {checkpoint.path}: of another training, {k} is {shown(found.get(k))}, '
+                           f'not {shown(v)}')
     progress.restore(state)
 
 # %% ../nbs/04_train.ipynb #f9ea0382
@@ -361,7 +366,8 @@ def train(
     calls = dict(on_epoch=on_epoch, tick=tick, loss=loss, gradient=gradient, state=state, transform=transform,
                  optimizer=optimizer, schedule=schedule)
     _check_training(net, split, epochs, sampler, recipe, calls)
-    if resume and (gradient or state): raise BadInput('resume: not beside gradient or state, which keep what it cannot save')
+    if resume and (gradient or state):
+        raise BadInput('resume: not beside gradient or state, which keep what it cannot save')
     what = _training_of(net, split, epochs, sampler, recipe, seed) if resume else None
     rt,n = check_runtime(rt),steps_per_epoch(len(split), recipe) if isinstance(split, Split) else len(split)
     rt.prepare(net)
@@ -433,6 +439,7 @@ def evaluate(
     rt:Runtime|None=None # None: `runtime()`
 )->int: # Number of images whose top-1 class is right
     "Top-1 correct predictions of one network, in eval mode; raises `BadInput`, also for logits that are not finite."
+    check_unwrapped(net)
     if isinstance(net, SuperNet):
         raise BadInput('a SuperNet is scored by evaluate_all, or one of its networks: net.subnet(arch)')
     return _count(net, lambda x: {(): net(x)}, split, check_runtime(rt))[()]
@@ -444,6 +451,7 @@ def evaluate_all(
     rt:Runtime|None=None # None: `runtime()`
 )->dict[Arch,int]: # Correct images of each architecture
     "Top-1 correct predictions of all networks of a supernet, from one shared-prefix pass; raises as `evaluate`."
+    check_unwrapped(net)
     if not isinstance(net, SuperNet):
         raise BadInput(f'{type(net).__name__}: only a SuperNet has several networks, take evaluate')
     return _count(net, net.forward_all, split, check_runtime(rt))
@@ -461,6 +469,7 @@ def _recalibration_batches(net, images, batch_size, device):
 def _check_recalibration(net, images, arch, batch_size):
     "Raises `BadInput` for what cannot be recalibrated"
     if not isinstance(net, nn.Module): raise BadInput(f'network {shown(net)}: give an nn.Module')
+    check_unwrapped(net)
     if not hasattr(images, '__iter__'): raise BadInput(f'images {shown(images)}: give a torch tensor, or batches')
     if isinstance(net, (SuperNet, SubNet)): _check_fp32(net)
     if isinstance(net, SuperNet) and arch is None:
