@@ -29,9 +29,10 @@ def experiments():
     yield '', mnist((2, 0, 1))
     yield '', mnist((3, 4), share='all')
     yield '', few(range(3), 'norm_linear') + few(range(3), 'convolution') + few(range(3), 'linear')
+    yield '', few((3, 4), 'linear') + few(range(3), 'norm') + few(range(3), 'blocks')
+    yield '', mnist((3, 4, 0, 1, 2), 'linear')
     for part in LAYERS: yield '', few(range(3), part)
     yield '', few((5, 6, 7)) + few((5, 6, 7), sampler='nested') + few((5, 6, 7), sampler='shallow')
-    for part in ('norm', 'blocks'): yield '', few(range(3), part)
 
 if __name__=='__main__':
     p = argparse.ArgumentParser(description=__doc__)
