@@ -300,13 +300,14 @@ def run(self:Cluster, f, take, tick=lambda n: None, say=print):
         elif time.monotonic()-since>PATIENCE:
             say(f'nothing computes on the cluster; {len(running)} tasks are sent again')
             for ref in running: self.ray.cancel(ref, force=True)
-            running,since = {self._sent(f, task): task for task in running.values()},time.monotonic()
+            again = {self._sent(f, task, 'DEFAULT'): task for task in running.values()}  # near the driver first
+            running,since = again,time.monotonic()
         for ref in ended: yield _result(self.ray, running.pop(ref), ref)
 
 @patch
-def _sent(self:Cluster, f, task):
+def _sent(self:Cluster, f, task, strategy='SPREAD'):
     "Hand a task to the cluster"
-    call = self.ray.remote(max_retries=RETRIES, scheduling_strategy='SPREAD', **self.needs)(_reported)
+    call = self.ray.remote(max_retries=RETRIES, scheduling_strategy=strategy, **self.needs)(_reported)
     return call.remote(f, task, self.counter)
 
 @patch
