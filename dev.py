@@ -45,9 +45,9 @@ def setup():
     done.write_text(stamp)
 
 def test():
-    "The notebooks' inline tests, then pytest; two or three at a time, with a thread each"
+    "The notebooks' inline tests, then pytest; two of either at a time, with a thread each"
     env = os.environ | dict(OMP_NUM_THREADS='1')
-    pytest = 'pytest', '-q', '-n', 3, '--durations', 10, 'tests'  # many of them wait for another process
+    pytest = 'pytest', '-q', '-n', 2, '--durations', 10, 'tests'
     return run(BIN/'nbdev_test', '--n_workers', 2, '--do_print', env=env) or run(BIN/'python', '-m', *pytest, env=env)
 
 def docs(): return run(BIN/'python', 'tools/build_docs.py')

@@ -285,7 +285,7 @@ def _result(ray, task, ref):
     return Outcome(task, error=error)
 
 # %% ../nbs/04d_engine.ipynb #dbcc0022
-PATIENCE = 120  # seconds in which nothing computes, though there are tasks
+PATIENCE = 60  # seconds in which nothing computes, though there are tasks
 
 @patch
 def run(self:Cluster, f, take, tick=lambda n: None, say=print):
