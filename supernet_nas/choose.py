@@ -20,7 +20,8 @@ from .data import BadInput, Data, Split, check_int, shown
 from .figures import axes, front
 from .files import check_target, check_writable, read_whole, write_whole
 from .runs import RECAL_IMAGES
-from .supernet import Arch, SubNet, SuperNet, check_arch, count_macs, count_params, parse_arch, show_arch
+from supernet_nas.supernet import (Arch, SubNet, SuperNet, check_arch, count_macs, count_params, kind_of, parse_arch,
+    show_arch)
 from .train import EVAL_BATCH, Runtime, check_split, evaluate, progress, recalibrate_bn, runtime
 
 # %% ../nbs/05d_choose.ipynb #0bfd4bb5
@@ -43,9 +44,8 @@ def sizes(
     archs:list[Arch]|None=None # Which; None: all of the space
 )->pd.DataFrame: # A row for each, such as '1,3': `macs` (multiply-accumulates of one image), `parameters`
     "Sizes of networks as they are when taken out."
-    same = {k: net.config[k] for k in ('widths', 'in_channels', 'num_classes')}
     def cost(arch):
-        with torch.device('meta'): sub,x = SubNet(arch, **same).eval(),torch.zeros(1, *image)
+        with torch.device('meta'): sub,x = SubNet(arch, **kind_of(net)).eval(),torch.zeros(1, *image)
         return np.array([count_macs(sub, x), count_params(sub)])
     ones,archs = np.ones(len(net.max_depths), int),net.space if archs is None else archs
     least = cost(ones)

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 from . import __version__
 from .data import BadInput, Data, check_choice, check_int, shown
-from .supernet import (ENDINGS, Arch, SuperNet, SubNet, check_network, private_layers, show_arch,
+from .supernet import (ENDINGS, Arch, SuperNet, SubNet, check_network, kind_of, private_layers, show_arch,
     count_params, count_macs)
 from .sampler import make_sampler
 from .fixes import (LOSSES, GRADIENTS, STATES, FromTeacher, PCGrad, SeparateMomentum, check_fix,
@@ -229,9 +229,7 @@ def networks(
     data:Data # For the size of an image
 )->dict: # `parameters` and `macs` (multiply-accumulates per image) by architecture
     "Sizes of sub-networks as they are when taken out."
-    alike = ('widths', 'in_channels', 'num_classes', 'layer', 'stem')
-    shape = {k: net.config[k] for k in alike if k in net.config}
-    subs,x = {show_arch(a): SubNet(a, **shape).eval() for a in archs},data.train.x[:1].cpu()
+    subs,x = {show_arch(a): SubNet(a, **kind_of(net)).eval() for a in archs},data.train.x[:1].cpu()
     return {a: dict(parameters=count_params(s), macs=count_macs(s, x)) for a,s in subs.items()}
 
 # %% ../nbs/04b_runs.ipynb #b870a4ef

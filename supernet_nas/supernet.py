@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LIMITS', 'Arch', 'ENDINGS', 'RULES', 'check_depths', 'private_layers', 'copies', 'count_nodes', 'count_numbers',
            'check_network', 'search_space', 'show_arch', 'check_arch', 'parse_arch', 'Head', 'SubNet', 'NodeBatchNorm',
-           'Switch', 'SuperNet', 'check_built', 'kept_in', 'check_unwrapped', 'count_params', 'count_macs']
+           'Switch', 'SuperNet', 'check_built', 'kind_of', 'kept_in', 'check_unwrapped', 'count_params', 'count_macs']
 
 # %% ../nbs/02_supernet.ipynb #13e0202c
 import itertools
@@ -472,14 +472,21 @@ def _check_forward(net):
         if getattr(type(net), f) is not getattr(SuperNet, f) or f in vars(net):
             raise BadInput(f'{type(net).__name__} has a {f} of its own: no other network can be made to follow it')
 
+def kind_of(
+    net:SuperNet|SubNet # A network of this package
+)->dict: # Widths, channels, classes, layer and stem
+    "What a `SubNet` of the same kind is made with, beside its architecture."
+    kept = ('widths', 'in_channels', 'num_classes', 'layer', 'stem')
+    return {k: net.config[k] for k in kept if k in net.config}
+
 @patch
 def subnet(self:SuperNet,
     arch:Arch # Which network; raises `BadInput` outside the space, and for layers that are not as configured
 )->SubNet: # On the same device, in the same mode
     "A stand-alone network with copies of the weights and of the BatchNorm statistics of `arch`."
     _check_forward(self)
-    arch,same = check_arch(arch, self.max_depths),('widths', 'in_channels', 'num_classes', 'layer', 'stem')
-    net,state = SubNet(arch, **{k: self.config[k] for k in same if k in self.config}),{}
+    arch = check_arch(arch, self.max_depths)
+    net,state = SubNet(arch, **kind_of(self)),{}
     for name,layer,where in self.path(arch):
         check_built(name, layer, net.get_submodule(name), where)
         state |= {f'{name}.{k}': v for k,v in _state_of(layer, where).items()}
