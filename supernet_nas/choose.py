@@ -22,7 +22,7 @@ from .files import check_target, check_writable, read_whole, write_whole
 from .runs import RECAL_IMAGES
 from supernet_nas.supernet import (Arch, SubNet, SuperNet, check_arch, count_macs, count_params, kind_of, parse_arch,
     show_arch)
-from .train import EVAL_BATCH, Runtime, check_split, evaluate, progress, recalibrate_bn, runtime
+from .train import EVAL_BATCH, Runtime, evaluate, evaluate_all, progress, recalibrate_bn, runtime
 
 # %% ../nbs/05d_choose.ipynb #0bfd4bb5
 UNITS = dict(k=10**3, m=10**6, g=10**9)
@@ -74,17 +74,6 @@ def recalibrate_tree(
 
 TREES = ('node', 'affine')
 
-# %% ../nbs/05d_choose.ipynb #001e54ad
-def _count(net, split, archs, rt):
-    "Correct predictions of some networks of a supernet"
-    n,split = dict.fromkeys(archs, 0),check_split(net, split).to(rt.device)
-    with torch.no_grad(), rt.autocast():
-        for x,y in zip(split.x.split(EVAL_BATCH), split.y.split(EVAL_BATCH)):
-            for a,logits in net.forward_all(x, archs).items():
-                if logits.isnan().any(): raise BadInput(f'architecture {show_arch(a)} gives NaN')
-                n[a] += (logits.argmax(1)==y).sum()
-    return {a: int(c) for a,c in n.items()}
-
 # %% ../nbs/05d_choose.ipynb #1882eef7
 def count_correct(
     net:SuperNet, # The supernet
@@ -96,7 +85,7 @@ def count_correct(
 )->dict[Arch, int]: # Correct predictions, in the order of `archs`
     "Score recalibrated networks."
     if net.bn in TREES:
-        found = _count(recalibrate_tree(net, images, archs, rt), split, archs, rt)
+        found = evaluate_all(recalibrate_tree(net, images, archs, rt), split, rt, archs)
         tick(len(archs))
         return found
     found = {}

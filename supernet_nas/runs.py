@@ -209,7 +209,7 @@ def _ways(net, images, rt, recal_images, archs):
     "How the networks are scored at the end: (kind of statistics, function from a split to correct counts)"
     if isinstance(net, SubNet): return {'own': lambda s: {net.arch: evaluate(net, s, rt)}}
     recal = {a: recalibrate_bn(net.subnet(a), images[:recal_images], rt=rt) for a in archs}
-    def all_of(net): return lambda s: {a: n for a,n in evaluate_all(net, s, rt).items() if a in archs}
+    def all_of(net): return lambda s: evaluate_all(net, s, rt, archs)
     ways = {'recalibrated': lambda s: {a: evaluate(n, s, rt) for a,n in recal.items()}, 'node': all_of(net)}
     return ways if net.bn=='affine' else {'shared': all_of(net.with_shared_stats())} | ways
 

@@ -185,9 +185,11 @@ def _pair(batch):
     raise BadInput(f'batch {shown(batch)}: give a `Split`, or batches of images and labels')
 
 def _batches(net, source, device):
-    "Each batch of an iterable as a `Split`; as many as its length says"
+    "Images, labels and largest label of each batch of an iterable, checked; as many as its length says"
     n,k = len(source),0
-    for k,batch in enumerate(itertools.islice(source, n), 1): yield check_split(net, Split(*_pair(batch))).to(device)
+    for k,batch in enumerate(itertools.islice(source, n), 1):
+        b = check_split(net, Split(*_pair(batch))).to(device)
+        yield b.x, b.y, b.max_label
     if k<n: raise BadInput(f'{k} batches, where the length says {n}')
 
 # %% ../nbs/04_train.ipynb #9e6bf253
@@ -341,7 +343,7 @@ def _epoch_batches(net, split, n, order, recipe, device):
     if isinstance(split, Split):
         for ix in torch.randperm(len(split), generator=order).to(device).split(recipe.batch_size)[:n]:
             yield split.x[ix], split.y[ix], split.max_label
-    else: yield from ((b.x, b.y, b.max_label) for b in _batches(net, split, device))
+    else: yield from _batches(net, split, device)
 
 # %% ../nbs/04_train.ipynb #0d169b0a
 def train(
@@ -414,7 +416,7 @@ def _in_order(net, split, device):
     if isinstance(split, Split):
         split = split.to(device)
         yield from ((x, y, split.max_label) for x,y in zip(split.x.split(EVAL_BATCH), split.y.split(EVAL_BATCH)))
-    else: yield from ((b.x, b.y, b.max_label) for b in _batches(net, split, device))
+    else: yield from _batches(net, split, device)
 
 def _count(net, forward, split, rt)->dict:
     "Correct predictions by architecture; `forward` gives logits by architecture"
@@ -448,13 +450,14 @@ def evaluate(
 def evaluate_all(
     net:SuperNet, # The supernet
     split:Split, # Images and labels that fit `net`, or batches of them; moved to the device of `rt`
-    rt:Runtime|None=None # None: `runtime()`
-)->dict[Arch,int]: # Correct images of each architecture
-    "Top-1 correct predictions of all networks of a supernet, from one shared-prefix pass; raises as `evaluate`."
+    rt:Runtime|None=None, # None: `runtime()`
+    archs:list[Arch]|None=None # Which architectures; None: all of the space
+)->dict[Arch,int]: # Correct images of each architecture, in the order of `archs`
+    "Top-1 correct predictions of networks of a supernet, from one shared-prefix pass; raises as `evaluate`."
     check_unwrapped(net)
     if not isinstance(net, SuperNet):
         raise BadInput(f'{type(net).__name__}: only a SuperNet has several networks, take evaluate')
-    return _count(net, net.forward_all, split, check_runtime(rt))
+    return _count(net, lambda x: net.forward_all(x, archs), split, check_runtime(rt))
 
 # %% ../nbs/04_train.ipynb #b1f2a7bf
 def _recalibration_batches(net, images, batch_size, device):
