@@ -291,8 +291,11 @@ PATIENCE = 60  # seconds in which nothing computes, though there are tasks
 def run(self:Cluster, f, take, tick=lambda n: None, say=print):
     "As `run` of `Serial`; twice as many tasks as there are slots are sent ahead."
     f,running,seen,since = self.ray.put(f),{},0.,time.monotonic()
+    call = self.ray.remote(max_retries=RETRIES)(_reported)
+    def send(task, strategy='SPREAD'):
+        return call.options(scheduling_strategy=strategy, **self.needs).remote(f, task, self.counter)
     while True:
-        while len(running)<2*self.slots and (task := take()) is not None: running[self._sent(f, task)] = task
+        while len(running)<2*self.slots and (task := take()) is not None: running[send(task)] = task
         if not running: return
         ended,_ = self.ray.wait(list(running), timeout=REPORT)
         seen = self._news(tick, seen)
@@ -300,15 +303,9 @@ def run(self:Cluster, f, take, tick=lambda n: None, say=print):
         elif time.monotonic()-since>PATIENCE:
             say(f'nothing computes on the cluster; {len(running)} tasks are sent again')
             for ref in running: self.ray.cancel(ref, force=True)
-            again = {self._sent(f, task, 'DEFAULT'): task for task in running.values()}  # near the driver first
+            again = {send(task, 'DEFAULT'): task for task in running.values()}  # near the driver first
             running,since = again,time.monotonic()
         for ref in ended: yield _result(self.ray, running.pop(ref), ref)
-
-@patch
-def _sent(self:Cluster, f, task, strategy='SPREAD'):
-    "Hand a task to the cluster"
-    call = self.ray.remote(max_retries=RETRIES, scheduling_strategy=strategy, **self.needs)(_reported)
-    return call.remote(f, task, self.counter)
 
 @patch
 def _idle(self:Cluster)->bool:
