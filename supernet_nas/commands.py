@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from fastcore.meta import delegates
 from .data import BadInput, Split, check_int, shown
+from .console import Terminated
 from .engine import Cluster, Pool, Serial
 from .files import Checkpoint, check_target, check_writable, load_net, save_net
 from .runs import SCRATCH_EPOCHS, SUPERNET_EPOCHS, describe, run, scratch_config, supernet_config
@@ -208,16 +209,14 @@ def supernet_train(
 
 def _train_on(c, data, rt, kept):
     "Train, from the checkpoint if there is one; a person who stops it is told what is kept"
-    done = 0
     if kept and kept.path.exists(): print(f'goes on from {kept.path}', flush=True)
     def after(epoch, net, hist):
-        nonlocal done
-        done = epoch
         if not sys.stderr.isatty(): print(f'epoch {epoch}/{c.epochs}: loss {hist.losses[-1]:.3f}', flush=True)
     try: return run(c, data, rt, on_epoch=after, resume=kept)
-    except BaseException as e:
-        there = kept and kept.path.exists()
-        e.kept = f'{done} epochs are kept, the same command goes on' if there else 'nothing is kept'
+    except (KeyboardInterrupt, Terminated) as e:
+        state = kept.load() if kept else None
+        done = state and len(state['hist']['losses'])
+        e.kept = f'{done} epochs are kept, the same command goes on' if done else 'nothing is kept'
         raise
 
 # %% ../nbs/05a_commands.ipynb #832e4ee9
@@ -229,6 +228,17 @@ def _as_trained(data, about, file):
     if torch.equal(old, new): return data
     parts = {k: getattr(data, k) for k in ('train', 'valid', 'test')}
     return replace(data, **{k: Split((s.x*old[1]+old[0]-new[0])/new[1], s.y) for k,s in parts.items()})
+
+# %% ../nbs/05a_commands.ipynb #841d90dd
+def _data_of(file, about, worker):
+    "Data and runtime for a saved network: what it was trained on, or what the worker is told; raises `BadInput`"
+    name = 'images' if worker.images else worker.dataset or about.get('dataset')
+    if name=='images' and not worker.images: raise BadInput(f'{file} was trained on own images: give --images')
+    if name is None: raise BadInput(f'{file} does not say what it was trained on: give --dataset')
+    n_train = about.get('n_train') if name==about.get('dataset') else None
+    size = about.get('size', [None])[0] if worker.images else None
+    data,rt = replace(worker, dataset=name, n_train=n_train, size=size).ready()
+    return _as_trained(data, about, file) if worker.images else data, rt
 
 # %% ../nbs/05a_commands.ipynb #1ce18ae5
 def supernet_eval(
@@ -244,16 +254,13 @@ def supernet_eval(
     "Score a saved network on the validation and test sets again."
     check_limits(threads=threads)
     net,about = load_net(file)
-    own,name = isinstance(net, SubNet),'images' if images else dataset or about.get('dataset')
-    if name=='images' and images is None: raise BadInput(f'{file} was trained on own images: give --images')
-    if name is None: raise BadInput(f'{file} does not say what it was trained on: give --dataset')
+    own = isinstance(net, SubNet)
     only = None if arch is None else parse_arch(arch, [math.inf]*len(net.arch) if own else net.max_depths)
     if own and only not in (None, net.arch):
         raise BadInput(f'{file} holds the one architecture {show_arch(net.arch)}, not {arch}')
-    size = about.get('size', [None])[0] if images else None
-    data,rt = Worker(name, data_root, None, device, precision, threads or CORES, images=images, size=size).ready()
-    if images: data = _as_trained(data, about, file)
-    scores = about.get('scores', []) if name==about.get('dataset') else []
+    worker = Worker(dataset, data_root, None, device, precision, threads or CORES, images=images)
+    data,rt = _data_of(file, about, worker)
+    scores = about.get('scores', []) if data.name==about.get('dataset') else []
     saved = {(s['arch'], s['split']): s['n_correct'] for s in scores}
     for part in ('valid', 'test'):
         split = getattr(data, part)
@@ -341,20 +348,14 @@ EXAMPLES = dict(
     supernet_bench=('', '--repeats 1 --steps 9'))
 
 # %% ../nbs/05a_commands.ipynb #17552de6
-def _supernet_data(file, worker, save):
-    "A supernet to choose from, what its file says, and its data; everything is checked before anything is loaded"
+def _load_supernet(file, save):
+    "A supernet to choose from, and what its file says; first it is checked where the choice is saved"
     if save:
         if Path(save).absolute()==Path(file).absolute(): raise BadInput(f'save {save}: it would replace the supernet')
         check_target(save)
     net,about = load_net(file)
     if isinstance(net, SubNet): raise BadInput(f'{file} holds the one network {show_arch(net.arch)}: nothing to choose')
-    name = 'images' if worker.images else worker.dataset or about.get('dataset')
-    if name=='images' and worker.images is None: raise BadInput(f'{file} was trained on own images: give --images')
-    if name is None: raise BadInput(f'{file} does not say what it was trained on: give --dataset')
-    n_train = about.get('n_train') if name==about.get('dataset') else None
-    if worker.images: name,worker = 'images',replace(worker, size=about.get('size', [None])[0])
-    data,rt = replace(worker, dataset=name, n_train=n_train).ready()
-    return net, about, _as_trained(data, about, file) if worker.images else data, rt
+    return net, about
 
 # %% ../nbs/05a_commands.ipynb #e3f3e812
 def supernet_choose(
@@ -379,8 +380,9 @@ def supernet_choose(
     budget = [None if v is None else choose.parse_count(v, k) for k,v in asked.items()]
     check_int(evaluations, 'evaluations', 1, 100_000)
     if png: choose.check_output(png, '.png')
+    net,about = _load_supernet(file, save)
     worker = Worker(dataset, data_root, None, device, precision, threads or CORES, images=images)
-    net,about,data,rt = _supernet_data(file, worker, save)
+    data,rt = _data_of(file, about, worker)
     scores = choose.score_space(net, data, rt, *budget, evaluations, seed)
     best = choose.best_under(scores, *budget)
     print(choose.show_scores(scores, best))

@@ -33,9 +33,12 @@ def read_image(
             im = im.convert('L' if grey else 'RGB')
     except Exception as e:  # PIL raises what its decoders raise
         raise BadInput(f'image {short(file)}: cannot be read ({short(e, 80)})') from e
+    return _resized(im, size)
+
+def _resized(im, size):
+    "An image of PIL as an array"
     h,w = (size, size) if isinstance(size, int) else size or (im.height, im.width)
-    if (w, h)!=im.size: im = im.resize((w, h), Image.Resampling.BILINEAR)
-    return np.array(im)
+    return np.array(im if (w, h)==im.size else im.resize((w, h), Image.Resampling.BILINEAR))
 
 # %% ../nbs/00a_images.ipynb #4c7e0267
 LEAST = 10 # images of a class: some to train on, to choose by and to test on
@@ -93,7 +96,7 @@ def _read_npz(file, size):
         raise BadInput(f'images {short(file)}: x is {x.dtype} {x.shape}, give uint8 (N, H, W) or (N, H, W, 3)')
     if y.dtype.kind not in 'iu' or y.shape!=x.shape[:1] or y.min()<0:
         raise BadInput(f'images {short(file)}: y is {y.dtype} {y.shape}, give an integer from 0 for each of {len(x)}')
-    if size: x = np.stack([np.array(Image.fromarray(im).resize((size, size), Image.Resampling.BILINEAR)) for im in x])
+    if size: x = np.stack([_resized(Image.fromarray(im), size) for im in x])
     counts = np.bincount(y.astype(np.int64))
     if len(counts)<2 or counts.min()<LEAST:
         raise BadInput(f'images {short(file)}: {shown(counts.tolist())} of each class, give at least {LEAST}, of two')

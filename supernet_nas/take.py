@@ -75,9 +75,12 @@ def read_images(
     channels,size = len(about['mean']),[int(v) for v in about['size']]
     if channels not in (1, 3): raise BadInput(f'a network of {channels} channels: image files have 1 or 3')
     read = torch.as_tensor(np.stack([read_image(p, size, channels) for p in paths])).float()/255
-    x = read[:,None] if channels==1 else read.movedim(3, 1)
+    return check_images(_normalised(read[:,None] if channels==1 else read.movedim(3, 1), about))
+
+def _normalised(x, about):
+    "Images in 0..1 as the network that `about` is of takes them"
     mean,std = (torch.tensor(about[k], dtype=torch.float32)[:,None,None] for k in ('mean', 'std'))
-    return check_images((x-mean)/std)
+    return (x-mean)/std
 
 # %% ../nbs/05e_take.ipynb #5ee4916b
 @torch.no_grad()
@@ -247,9 +250,7 @@ def images_to_check(
 def _pixels(net, about, seed=0):
     "Random images, normalised"
     g,size = torch.Generator().manual_seed(seed),[int(v) for v in about['size']]
-    x = torch.rand(CHECKED, net.config['in_channels'], *size, generator=g)
-    mean,std = (torch.tensor(about[k], dtype=torch.float32)[:,None,None] for k in ('mean', 'std'))
-    return (x-mean)/std
+    return _normalised(torch.rand(CHECKED, net.config['in_channels'], *size, generator=g), about)
 
 # %% ../nbs/05e_take.ipynb #2ae50cda
 @torch.no_grad()

@@ -1,5 +1,5 @@
 "The console scripts as a user meets them, in this process where that is enough: help, results; faults are in test_faults."
-import configparser, signal, subprocess, sys
+import configparser, re, signal, subprocess, sys
 from pathlib import Path
 import pandas as pd
 import pytest
@@ -121,6 +121,12 @@ def test_stopped_training_goes_on(root, tmp_path):
     started.wait_for('epoch 3/')
     started.send(signal.SIGINT)
     assert started.end()==130 and 'epochs are kept, the same command goes on' in started.text, started.text
+    again = Started(tmp_path/'again', 'supernet_train', f, *options)
+    again.wait_for('goes on from')
+    again.send(signal.SIGINT)
+    assert again.end()==130
+    first,second = (int(re.search(r'(\d+) epochs are kept', t)[1]) for t in (started.text, again.text))
+    assert 3<=first<=second, 'what was kept before is kept'
     refused('supernet_train', f, *options, '--seed', 1, says=('checkpoint', 'seed is 0, not 1'))
     assert 'goes on from' in succeeds('supernet_train', f, *options)
     succeeds('supernet_train', whole, *options)

@@ -53,11 +53,6 @@ def ready_made(nets, test):
     harm = wrong(nets['shared'], x[first], y[first])-wrong(nets['per node'], x[first], y[first])
     return first.tolist(), hard.tolist(), int(first[harm.argmax()])
 
-def pixels(x):
-    "Normalised images as they were, uint8, and mean and std of the normalisation: they hold pixels of 0 and of 255"
-    lo,hi = x.min(),x.max()
-    return ((x-lo)/(hi-lo)*255).round().byte(), float(-lo/(hi-lo)), float(1/(hi-lo))
-
 def encoded(t): return base64.b64encode(t.contiguous().numpy().tobytes()).decode()
 
 def buffers(net):
@@ -69,7 +64,8 @@ def content(data, net, run):
     "All that the page needs, ready for JSON"
     nets = modes(rounded(net), data.train.x)
     first,hard,start = ready_made(nets, data.test)
-    raw,mean,std = pixels(data.test.x)
+    (mean,),(std,) = data.mean,data.std
+    raw = ((data.test.x*std+mean)*255).round().byte()
     digits = [dict(index=i, label=int(data.test.y[i]), hard=i in hard, pixels=encoded(raw[i])) for i in [*first, *hard]]
     return dict(run=run, mean=mean, std=std, eps=net.transitions[0].bn.eps, images=RECAL_IMAGES, start=start,
                 digits=digits, weights={k: encoded(p.detach().half()) for k,p in net.named_parameters()},
