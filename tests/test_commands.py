@@ -126,7 +126,7 @@ def test_stopped_training_goes_on(root, tmp_path):
     again.send(signal.SIGINT)
     assert again.end()==130
     first,second = (int(re.search(r'(\d+) epochs are kept', t)[1]) for t in (started.text, again.text))
-    assert 3<=first<=second, 'what was kept before is kept'
+    assert 2<=first<=second, 'the third may be told before it is kept; what was kept before is kept'
     refused('supernet_train', f, *options, '--seed', 1, says=('checkpoint', 'seed is 0, not 1'))
     assert 'goes on from' in succeeds('supernet_train', f, *options)
     succeeds('supernet_train', whole, *options)
