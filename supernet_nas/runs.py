@@ -52,7 +52,7 @@ class Config:
     @property
     def filled(self)->dict: # What JSON can hold
         "The fields that are not empty."
-        return {k: v for k,v in vars(self).items() if v is not None} | dict(recipe=dict(vars(self.recipe)))
+        return {k: v for k,v in vars(self).items() if v is not None} | dict(recipe=self.recipe.filled)
 
     @property
     def run(self)->str: # 12 hexadecimal digits

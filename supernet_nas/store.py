@@ -289,7 +289,7 @@ def _runs(records):
     rows = []
     for r in records:
         c = {k: show_arch(v) if isinstance(v, list) else v for k,v in r['config'].items()}
-        rows.append(c | c['recipe'] | r['cost'] | r['runtime'] | r['made'] | dict(run=r['run']))
+        rows.append(c | vars(Recipe()) | c['recipe'] | r['cost'] | r['runtime'] | r['made'] | dict(run=r['run']))
     return {k: [row.get(k) for row in rows] for k in TABLES['runs']}
 
 def _scores(records):
