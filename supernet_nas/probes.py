@@ -64,7 +64,7 @@ def bn_probe(
     return [dict(probe='own statistics', where=k, arch=show_arch(a), value=n)
             for k,own in kinds.items() for a,n in evaluate_all(with_own(net, own), split, rt).items()]
 
-# %% ../nbs/04j_probes.ipynb #new2
+# %% ../nbs/04j_probes.ipynb #b2da9237
 @torch.no_grad()
 def with_mixture(
     net:SuperNet # With statistics per node, without copies of layers
@@ -180,7 +180,7 @@ def exit_probe(
     return [dict(probe=name, where=k, arch=str(a), other=str(b), value=f(e[a], e[b]))
             for a,b in combinations(e, 2) for k,f in kinds.items()]
 
-# %% ../nbs/04j_probes.ipynb #new6
+# %% ../nbs/04j_probes.ipynb #f9269220
 @torch.no_grad()
 def pooled_outputs(
     net:SubNet, # In eval mode
@@ -194,7 +194,7 @@ def pooled_outputs(
             out.append(x.mean((2,3)))
     return out
 
-# %% ../nbs/04j_probes.ipynb #new9
+# %% ../nbs/04j_probes.ipynb #210b8792
 def read_out(
     x:Tensor, # (N, D) features to fit to
     y:Tensor, # (N,) their classes

@@ -333,11 +333,12 @@ class _Progress:
         for k,v in state['hist'].items(): setattr(self.hist, k, Counter(v) if k=='paths' else v)
 
 # %% ../nbs/04_train.ipynb #61c49679
-def _training_of(net, split, epochs, sampler, recipe, seed)->dict:
+def _training_of(net, split, epochs, sampler, recipe, seed, *made)->dict:
     "What must be the same where a training goes on"
     labels = hashlib.sha256(split.y.cpu().numpy()).hexdigest() if isinstance(split, Split) else f'{len(split)} batches'
+    kinds = dict(zip(('sampler', 'optimizer', 'schedule'), (type(m).__name__ for m in (sampler, *made))))
     return dict(network=f'{type(net).__name__} {getattr(net, "config", "")}', epochs=epochs, seed=seed,
-                sampler=type(sampler).__name__, recipe=str(recipe), labels=labels)
+                recipe=str(recipe), labels=labels) | kinds
 
 def _resume(checkpoint, progress, what):
     "Go on from a checkpoint, if there is one; raises `BadInput` for one of another training"
@@ -373,9 +374,9 @@ def train(
     loss=cross_entropy, # See chapter 3a
     gradient=None, # Makes one gradient of those of a step's architectures; None: their average
     state=None, # Called with (optimizer, architectures) before each update
-    transform=None, # Called with the images of a batch, on the device; returns others: augmentation
+    transform=None, # Augmentation: called with the normalised images of a batch on the device, returns as many
     optimizer=None, # Makes an optimizer of the parameters; None: that of `recipe`
-    schedule=None, # Makes a schedule of (optimizer, steps), told after each step; None: one cycle up to its rate
+    schedule=None, # Makes a schedule of (optimizer, steps); None: one cycle, its peak the optimizer's rate
     resume=None # A `Checkpoint` ([files](04a_files.ipynb)), written after each epoch and gone on from
 )->History:
     "Train `net` in place. Raises `BadInput`, and `FloatingPointError` if the loss diverges."
@@ -384,11 +385,11 @@ def train(
     _check_training(net, split, epochs, sampler, recipe, calls)
     if resume and (gradient or state):
         raise BadInput('resume: not beside gradient or state, which keep what it cannot save')
-    what = _training_of(net, split, epochs, sampler, recipe, seed) if resume else None
     rt,n = check_runtime(rt),steps_per_epoch(len(split), recipe) if isinstance(split, Split) else len(split)
     rt.prepare(net)
     if isinstance(split, Split): split = split.to(rt.device)
     opt,sched = _optimizer(net, recipe, optimizer, schedule, epochs*n)
+    what = _training_of(net, split, epochs, sampler, recipe, seed, opt, sched) if resume else None
     order,hist = torch.Generator().manual_seed(derive_seed(seed, 'order')),History()
     now = _Progress(net, opt, sched, order, sampler, hist)
     if resume: _resume(resume, now, what)

@@ -1,24 +1,38 @@
-"""The runs behind chapter 05b, in the order in which they are worth most: python tools/experiments.py OUT [--jobs 2]
+"""The runs behind chapters 05b and 05f, in the order in which they are worth most: python tools/experiments.py OUT [--jobs 2]
 
-What OUT already has is not computed again. The hypotheses that they test stand in nbs/05b_endings.ipynb. The machine
+What OUT already has is not computed again. The hypotheses that they test stand in these chapters. The machine
 of these runs has no bf16 arithmetic, that of the earlier ones had: so the baseline is repeated into OUT/fp32."""
 import argparse
 from pathlib import Path
 from supernet_nas.engine import Pool
-from supernet_nas.evidence import SHARES, THIRD_FEW
-from supernet_nas.runs import supernet_config
+from supernet_nas.evidence import ALONE, SHARES, THIRD_FEW
+from supernet_nas.runs import scratch_config, supernet_config
 from supernet_nas.store import Results
 from supernet_nas.study import Worker, study
+from supernet_nas.supernet import search_space
+from supernet_nas.train import Recipe
 
 FEW = 1000  # images
+ADAMW = Recipe(optimizer='adamw', lr=3e-3, weight_decay=.01)  # usual values, not tuned
 LAYERS = ('block2.1@before', 'stride2@before', 'block2.2@last', 'block2.1@last', 'block1.2@last', 'linear@first')
 
 def mnist(seeds, endings='own', share='a third'):
     return [supernet_config(s, SHARES[share]['uniform'], endings=endings) for s in seeds]
 
-def few(seeds, endings='own', sampler='uniform'):
+def few(seeds, endings='own', sampler='uniform', **kw):
     epochs = THIRD_FEW.get(sampler, THIRD_FEW['uniform'])
-    return [supernet_config(s, epochs, sampler, endings=endings, n_train=FEW) for s in seeds]
+    return [supernet_config(s, epochs, sampler, endings=endings, n_train=FEW, **kw) for s in seeds]
+
+def few_alone(seeds, **kw):
+    return [scratch_config(s, ALONE['1,000 images'], a, n_train=FEW, **kw) for s in seeds for a in search_space()]
+
+def larger(seed):
+    "27 networks in three stages: four supernets with a third of the FLOPs, and all alone"
+    kw,depths = dict(n_train=FEW, widths=(16,32,64)),(3,3,3)
+    space,epochs = search_space(depths),3*THIRD_FEW['uniform']
+    kinds = [dict(endings=e, bn=bn) for e in (None, 'own') for bn in (None, 'parent')]
+    supernets = [supernet_config(seed, epochs, max_depths=depths, **kind, **kw) for kind in kinds]
+    return supernets + [scratch_config(seed, ALONE['1,000 images'], a, **kw) for a in space]
 
 def experiments():
     "Folder and configurations, all of one kind of data"
@@ -32,7 +46,10 @@ def experiments():
     yield '', few((3, 4), 'linear') + few(range(3), 'norm') + few(range(3), 'blocks')
     yield '', mnist((3, 4, 0, 1, 2), 'linear')
     for part in LAYERS: yield '', few(range(3), part)
+    adamw = dict(recipe=ADAMW)
+    yield '', few(range(3), None, **adamw) + few(range(3), **adamw) + few_alone(range(3), **adamw)
     yield '', few((5, 6, 7)) + few((5, 6, 7), sampler='nested') + few((5, 6, 7), sampler='shallow')
+    for seed in range(5): yield '', larger(seed)
 
 if __name__=='__main__':
     p = argparse.ArgumentParser(description=__doc__)
