@@ -5,7 +5,7 @@ of these runs has no bf16 arithmetic, that of the earlier ones had: so the basel
 import argparse
 from pathlib import Path
 from supernet_nas.engine import Pool
-from supernet_nas.evidence import ALONE, SHARES, THIRD_FEW
+from supernet_nas.evidence import ALONE, SHARES, SHARES_FEW, THIRD_FEW
 from supernet_nas.runs import scratch_config, supernet_config
 from supernet_nas.store import Results
 from supernet_nas.study import Worker, study
@@ -23,8 +23,15 @@ def few(seeds, endings='own', sampler='uniform', **kw):
     epochs = THIRD_FEW.get(sampler, THIRD_FEW['uniform'])
     return [supernet_config(s, epochs, sampler, endings=endings, n_train=FEW, **kw) for s in seeds]
 
-def few_alone(seeds, **kw):
-    return [scratch_config(s, ALONE['1,000 images'], a, n_train=FEW, **kw) for s in seeds for a in search_space()]
+def few_alone(seeds, epochs=ALONE['1,000 images'], **kw):
+    return [scratch_config(s, epochs, a, n_train=FEW, **kw) for s in seeds for a in search_space()]
+
+def levels(seeds):
+    "How much is shared, at the FLOPs of 120 and of 360 epochs of a supernet, where that is not among the others"
+    total = {share: SHARES_FEW[share]['uniform'] for share in ('a third', 'all')}
+    own = [supernet_config(s, total['all'], endings='own', n_train=FEW) for s in seeds]
+    three = [supernet_config(s, total['all']//3, f'few_shot_{i}', n_train=FEW) for s in seeds for i in (1,2,3)]
+    return few_alone(seeds, total['a third']//9) + own + three
 
 def larger(seed):
     "27 networks in three stages: four supernets with a third of the FLOPs, and all alone"
@@ -49,6 +56,7 @@ def experiments():
     adamw = dict(recipe=ADAMW)
     yield '', few(range(3), None, **adamw) + few(range(3), **adamw) + few_alone(range(3), **adamw)
     yield '', few((5, 6, 7)) + few((5, 6, 7), sampler='nested') + few((5, 6, 7), sampler='shallow')
+    for seed in range(5): yield '', levels([seed])
     for seed in range(5): yield '', larger(seed)
 
 if __name__=='__main__':
