@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm.auto import tqdm
-from .data import BadInput, Split, check_choice, check_images, check_int, shown
+from .data import BadInput, Split, check_choice, check_images, check_int, short, shown
 from .supernet import Arch, NodeBatchNorm, SuperNet, SubNet, check_arch, check_unwrapped
 from .sampler import Sampler, check_space
 from .fixes import cross_entropy
@@ -90,10 +90,10 @@ class Recipe:
 
     def __post_init__(self):
         check_int(self.batch_size, 'batch_size', 1, 1_000_000)
-        _check_real(self.lr, 'lr', lambda v: 0<v<math.inf, 'a positive number')
+        _check_real(self.lr, 'lr', lambda v: 0<v<=1e9, 'a positive number of at most 1e9')
         _check_real(self.warmup, 'warmup', lambda v: 0<v<1, 'a number between 0 and 1')
         _check_real(self.momentum, 'momentum', lambda v: 0<v<1, 'a number between 0 and 1')
-        _check_real(self.weight_decay, 'weight_decay', lambda v: 0<=v<math.inf, 'a number of at least 0')
+        _check_real(self.weight_decay, 'weight_decay', lambda v: 0<=v<=1e9, 'a number from 0 to 1e9')
 
 def _check_real(value, what, fits, allowed):
     "Raises `BadInput` unless `value` is a number that `fits`"
@@ -321,21 +321,24 @@ class _Progress:
 # %% ../nbs/04_train.ipynb #61c49679
 def _training_of(net, split, epochs, sampler, recipe, seed)->dict:
     "What must be the same where a training goes on"
-    labels = hashlib.sha256(split.y.cpu().numpy()).hexdigest() if isinstance(split, Split) else f'{len(split)} batches'
+    data = f'{len(split)} batches' if not isinstance(split, Split) else ' '.join(
+        hashlib.sha256(t.cpu().contiguous().numpy()).hexdigest()[:16] for t in (split.x, split.y))
     return dict(network=f'{type(net).__name__} {getattr(net, "config", "")}', epochs=epochs, seed=seed,
-                sampler=type(sampler).__name__, recipe=str(recipe), labels=labels)
+                sampler=type(sampler).__name__, recipe=str(recipe), data=data)
 
 def _resume(checkpoint, progress, what):
     "Go on from a checkpoint, if there is one; raises `BadInput` for one of another training"
     state = checkpoint.load()
     if state is None: return
-    try: found = state.pop('training')
-    except KeyError: found = {}
+    found = state.pop('training', {})
+    if not isinstance(found, dict): found = {}
     for k,v in what.items():
         if found.get(k)!=v:
             raise BadInput(f'checkpoint {checkpoint.path}: of another training, {k} is {shown(found.get(k))}, '
                            f'not {shown(v)}')
-    progress.restore(state)
+    try: progress.restore(state)
+    except Exception as e:  # what PyTorch, Python and our samplers raise
+        raise BadInput(f'checkpoint {checkpoint.path}: damaged ({short(e, 80)}), remove it') from e
 
 # %% ../nbs/04_train.ipynb #f9ea0382
 def _epoch_batches(net, split, n, order, recipe, device):
