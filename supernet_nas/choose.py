@@ -43,7 +43,9 @@ def sizes(
     image:tuple[int, int, int], # Shape of one (C, H, W)
     archs:list[Arch]|None=None # Which; None: all of the space
 )->pd.DataFrame: # A row for each, such as '1,3': `macs` (multiply-accumulates of one image), `parameters`
-    "Sizes of networks as they are when taken out."
+    "Sizes of networks as they are when taken out; raises `BadInput` for images of other channels."
+    if image[0]!=net.config['in_channels']:
+        raise BadInput(f'images with {image[0]} channels for a network of {net.config["in_channels"]}')
     def cost(arch):
         with torch.device('meta'): sub,x = SubNet(arch, **kind_of(net)).eval(),torch.zeros(1, *image)
         return np.array([count_macs(sub, x), count_params(sub)])

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 import torch
 from fastcore.meta import delegates
-from .data import BadInput, Split, check_int, shown
+from .data import READING, BadInput, Split, check_int, shown
 from .console import Terminated
 from .engine import Cluster, Pool, Serial
 from .files import Checkpoint, check_target, check_writable, load_net, save_net
@@ -58,7 +58,7 @@ def training_options(
     state:str=None, # separate: a momentum for each network
     widths:str='16,32', # Channels of each stage
     depths:str='3,3', # Largest depth of each block
-    dataset:str='MNIST', # MNIST (embedded), FashionMNIST, KMNIST, EMNIST or CIFAR10
+    dataset:str=None, # MNIST (embedded; the default), FashionMNIST, KMNIST, EMNIST or CIFAR10
     data_root:str=None, # Folder with the dataset's files; default: embedded, or torchvision's download
     images:str=None, # Instead of a dataset: a folder with a subfolder for each class, or a .npz file
     size:int=None, # Height and width that these images are brought to
@@ -88,8 +88,8 @@ def _dataset(dataset, data_root, images, size):
     "What the data are called; raises `BadInput` for options that do not go together"
     if images is None:
         if size is not None: raise BadInput(f'size {size}: for --images only')
-        return dataset
-    for k,v in dict(dataset=dataset if dataset!='MNIST' else None, data_root=data_root).items():
+        return 'MNIST' if dataset is None else dataset
+    for k,v in dict(dataset=dataset, data_root=data_root).items():
         if v is not None: raise BadInput(f'{k} {shown(v)}: not beside --images')
     return 'images'
 
@@ -157,6 +157,7 @@ def supernet_calibrate(
 ):
     "For every saved supernet: accuracy against the number of recalibration images, and with batch statistics."
     check_limits(threads=threads)
+    if images is None and size is not None: raise BadInput(f'size {size}: for --images only')
     results = Results(_folder(out), readonly=True)
     arms = {r: c['config'] for r,c in results.records.items()}
     files = {f.stem: f for f in sorted((results.folder/'weights').glob('*.safetensors'))}
@@ -168,12 +169,20 @@ def supernet_calibrate(
         if kind[0]=='images' and images is None: raise BadInput(f'{out} has supernets of own images: give --images')
         own = dict(images=images, size=size) if kind[0]=='images' else {}
         worker = Calibrator(kind[0], data_root, kind[1], device, precision, threads, **own)
-        size = {r: len(search_space(arms[r]['max_depths'])) for r in todo if data_of[r]==kind}
-        tasks = [Task(f'{r}.calibration', (r, str(files[r])), r, n) for r,n in size.items()]
+        these = [r for r in todo if data_of[r]==kind]
+        _check_same_data(these, results, worker.ready()[0])
+        size_of = {r: len(search_space(arms[r]['max_depths'])) for r in these}
+        tasks = [Task(f'{r}.calibration', (r, str(files[r])), r, n) for r,n in size_of.items()]
         def save(task, content):
             results.add(content)
             return f"{len(content['scores'])//2} kinds of statistics"
         with engine_for(worker, jobs) as engine: compute(tasks, results, engine, worker, save)
+
+def _check_same_data(runs, results, data):
+    "Raises `BadInput` for runs that were computed on other data"
+    for r in runs:
+        if results.records[r]['runtime'].get('data') not in (None, data.digest):
+            raise BadInput(f'run {r} in {results.folder} was computed on other data: give those')
 
 # %% ../nbs/05a_commands.ipynb #2246b91b
 def _show_scores(scores):
@@ -222,23 +231,28 @@ def _train_on(c, data, rt, kept):
 # %% ../nbs/05a_commands.ipynb #832e4ee9
 def _as_trained(data, about, file):
     "Data with the classes and the normalisation of a saved network; raises `BadInput`"
-    if list(data.classes)!=about.get('classes'):
-        raise BadInput(f'images of classes {shown(data.classes)}: {file} knows {shown(about.get("classes"))}')
+    if lacking := [k for k in READING if k not in about]:
+        raise BadInput(f'{file} does not say how images are read: {", ".join(lacking)} missing')
+    if list(data.classes)!=about['classes']:
+        raise BadInput(f'images of classes {shown(data.classes)}: {file} knows {shown(about["classes"])}')
     old,new = (torch.tensor([d['mean'], d['std']])[:,None,:,None,None] for d in (vars(data), about))
     if torch.equal(old, new): return data
     parts = {k: getattr(data, k) for k in ('train', 'valid', 'test')}
-    return replace(data, **{k: Split((s.x*old[1]+old[0]-new[0])/new[1], s.y) for k,s in parts.items()})
+    parts = {k: Split((s.x*old[1]+old[0]-new[0])/new[1], s.y) for k,s in parts.items()}
+    return replace(data, mean=tuple(about['mean']), std=tuple(about['std']), **parts)
 
 # %% ../nbs/05a_commands.ipynb #841d90dd
 def _data_of(file, about, worker):
     "Data and runtime for a saved network: what it was trained on, or what the worker is told; raises `BadInput`"
-    name = 'images' if worker.images else worker.dataset or about.get('dataset')
-    if name=='images' and not worker.images: raise BadInput(f'{file} was trained on own images: give --images')
+    own = worker.images is not None
+    if own: _dataset(worker.dataset, worker.data_root, worker.images, None)
+    name = 'images' if own else about.get('dataset') if worker.dataset is None else worker.dataset
+    if name=='images' and not own: raise BadInput(f'{file} was trained on own images: give --images')
     if name is None: raise BadInput(f'{file} does not say what it was trained on: give --dataset')
     n_train = about.get('n_train') if name==about.get('dataset') else None
-    size = about.get('size', [None])[0] if worker.images else None
+    size = tuple(about['size']) if own and 'size' in about else None
     data,rt = replace(worker, dataset=name, n_train=n_train, size=size).ready()
-    return _as_trained(data, about, file) if worker.images else data, rt
+    return _as_trained(data, about, file) if own else data, rt
 
 # %% ../nbs/05a_commands.ipynb #1ce18ae5
 def supernet_eval(
@@ -350,7 +364,7 @@ EXAMPLES = dict(
 # %% ../nbs/05a_commands.ipynb #17552de6
 def _load_supernet(file, save):
     "A supernet to choose from, and what its file says; first it is checked where the choice is saved"
-    if save:
+    if save is not None:
         if Path(save).absolute()==Path(file).absolute(): raise BadInput(f'save {save}: it would replace the supernet')
         check_target(save)
     net,about = load_net(file)
@@ -379,7 +393,7 @@ def supernet_choose(
     asked = dict(max_macs=max_macs, max_params=max_params)
     budget = [None if v is None else choose.parse_count(v, k) for k,v in asked.items()]
     check_int(evaluations, 'evaluations', 1, 100_000)
-    if png: choose.check_output(png, '.png')
+    if png is not None: choose.check_output(png, '.png')
     net,about = _load_supernet(file, save)
     worker = Worker(dataset, data_root, None, device, precision, threads or CORES, images=images)
     data,rt = _data_of(file, about, worker)
@@ -402,12 +416,14 @@ def supernet_predict(
 ):
     "Class and confidence of image files."
     from supernet_nas import take  # pandas takes a second to import
-    if png and not compare: raise BadInput(f'png {png}: it draws what --compare finds')
-    if png: take.check_output(png, '.png')
+    if png is not None and compare is None: raise BadInput(f'png {png}: it draws what --compare finds')
+    if png is not None: take.check_output(png, '.png')
     net,about = take.load_reader(file, dataset, data_root)
-    found = take.predict(net, about, images)
-    if compare is None: return print(take.show_predictions(found))
+    if compare is None: return print(take.show_predictions(take.predict(net, about, images)))
     other,said = take.load_reader(compare, dataset, data_root)
+    if sorted(about['classes'])!=sorted(said['classes']):
+        raise BadInput(f'{compare} knows {shown(said["classes"])}, {file} {shown(about["classes"])}: not comparable')
+    found = take.predict(net, about, images)
     differ = take.disagreements(found, take.predict(other, said, images))
     if len(differ): print(take.show_predictions(differ))
     print(f'{file} and {compare} disagree on {len(differ)} of {len(images)} images')

@@ -86,7 +86,7 @@ def call(
     except Exception as e:
         code = _exit_code(e)
         if code is None: raise
-        _say(name, ' '.join(str(e).split()))
+        _say(name, shortened(' '.join(str(e).split()), 400))
     _close_stdout()
     return code
 

@@ -39,7 +39,7 @@ class Worker:
     threads: int = 1 # CPU threads of a run
     data: Data|None = None # Sent along; None: loaded where it is needed
     images: str|None = None # One's own images, see `load_images`; the dataset is then called 'images'
-    size: int|None = None # Of these
+    size: int|tuple[int, int]|None = None # Of these
     keep: bool = False # Weights of networks from scratch too
 
     def ready(self)->tuple[Data, Runtime]:

@@ -19,7 +19,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from . import __version__
 from .blocks import ConvBNReLU
 from .choose import check_output, save_figure
-from .data import READING, BadInput, Data, check_images, load_data, short, shown
+from supernet_nas.data import (DATASETS, READING, BadInput, Data, check_choice, check_images, load_data, short,
+    shown)
 from .files import load_net, write_whole
 from .images import read_image
 from .runs import RECAL_IMAGES
@@ -45,7 +46,7 @@ def load_reader(
     net,about = load_net(path)
     if not isinstance(net, SubNet):
         raise BadInput(f'{short(path)} holds a supernet: take a network out of it, with supernet_choose and --save')
-    name = dataset or about.get('dataset')
+    name = about.get('dataset') if dataset is None else check_choice(dataset, 'dataset', DATASETS)
     if not {*READING}<=about.keys() and (dataset or name=='MNIST'):
         about = load_data(name, data_root).reading|about|dict(dataset=name)
     return net,about|check_reading(about)
@@ -133,9 +134,9 @@ def draw_disagreements(
     for ax in axs.flat: ax.axis('off')
     for ax,im,(_,r) in zip(axs.flat, (x-x.amin())/(x.amax()-x.amin()), few.iterrows()):
         ax.imshow(im.movedim(0, 2), cmap='gray')
-        ax.set_title(f'{r.label} or {r.other}', fontsize=8, pad=2)
+        ax.set_title(f'{short(r.label, 20)} or {short(r.other, 20)}', fontsize=8, pad=2, parse_math=False)
     more = f', the first {len(few)} of {len(found)}' if len(few)<len(found) else ''
-    fig.suptitle(f'{names[0]} or {names[1]}{more}', fontsize=9)
+    fig.suptitle(f'{short(names[0])} or {short(names[1])}{more}', fontsize=9, parse_math=False)
     return fig
 
 # %% ../nbs/05e_take.ipynb #e04ee80f

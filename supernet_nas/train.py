@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm.auto import tqdm
-from .data import BadInput, Split, check_choice, check_images, check_int, shown
+from .data import BadInput, Split, check_choice, check_images, check_int, short, shown
 from .supernet import Arch, NodeBatchNorm, SuperNet, SubNet, check_arch, check_unwrapped
 from .sampler import Sampler, check_space
 from .fixes import cross_entropy
@@ -92,10 +92,10 @@ class Recipe:
     def __post_init__(self):
         check_choice(self.optimizer, 'optimizer', OPTIMIZERS)
         check_int(self.batch_size, 'batch_size', 1, 1_000_000)
-        _check_real(self.lr, 'lr', lambda v: 0<v<math.inf, 'a positive number')
+        _check_real(self.lr, 'lr', lambda v: 0<v<=1e9, 'a positive number of at most 1e9')
         _check_real(self.warmup, 'warmup', lambda v: 0<v<1, 'a number between 0 and 1')
         _check_real(self.momentum, 'momentum', lambda v: 0<v<1, 'a number between 0 and 1')
-        _check_real(self.weight_decay, 'weight_decay', lambda v: 0<=v<math.inf, 'a number of at least 0')
+        _check_real(self.weight_decay, 'weight_decay', lambda v: 0<=v<=1e9, 'a number from 0 to 1e9')
 
     @property
     def filled(self)->dict: # What JSON can hold; as runs and files of earlier versions say it
@@ -333,24 +333,30 @@ class _Progress:
         for k,v in state['hist'].items(): setattr(self.hist, k, Counter(v) if k=='paths' else v)
 
 # %% ../nbs/04_train.ipynb #61c49679
+def _data_of(split):
+    "Hashes of images and labels; of batches, how many"
+    if not isinstance(split, Split): return f'{len(split)} batches'
+    return ' '.join(hashlib.sha256(t.cpu().contiguous().numpy()).hexdigest()[:16] for t in (split.x, split.y))
+
 def _training_of(net, split, epochs, sampler, recipe, seed, *made)->dict:
     "What must be the same where a training goes on"
-    labels = hashlib.sha256(split.y.cpu().numpy()).hexdigest() if isinstance(split, Split) else f'{len(split)} batches'
     kinds = dict(zip(('sampler', 'optimizer', 'schedule'), (type(m).__name__ for m in (sampler, *made))))
     return dict(network=f'{type(net).__name__} {getattr(net, "config", "")}', epochs=epochs, seed=seed,
-                recipe=str(recipe), labels=labels) | kinds
+                recipe=str(recipe), data=_data_of(split)) | kinds
 
 def _resume(checkpoint, progress, what):
     "Go on from a checkpoint, if there is one; raises `BadInput` for one of another training"
     state = checkpoint.load()
     if state is None: return
-    try: found = state.pop('training')
-    except KeyError: found = {}
+    found = state.pop('training', {})
+    if not isinstance(found, dict): found = {}
     for k,v in what.items():
         if found.get(k)!=v:
             raise BadInput(f'checkpoint {checkpoint.path}: of another training, {k} is {shown(found.get(k))}, '
                            f'not {shown(v)}')
-    progress.restore(state)
+    try: progress.restore(state)
+    except Exception as e:  # what PyTorch, Python and our samplers raise
+        raise BadInput(f'checkpoint {checkpoint.path}: damaged ({short(e, 80)}), remove it') from e
 
 # %% ../nbs/04_train.ipynb #f9ea0382
 def _epoch_batches(net, split, n, order, recipe, device):

@@ -3,6 +3,7 @@
     python3 dev.py python tools/faults.py [CLASS]   tries all, or one class; the counts go to results/faults.csv
 """
 import functools, gzip, hashlib, json, os, pickle, random, re, signal, stat, subprocess, sys, tempfile, time, traceback
+import shutil, zipfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,9 @@ from safetensors.torch import load, save, save_file
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT/'tools'))
+from PIL import Image
 from trial import (Started, check_refused, command, copy, damages_nothing, file_limit, idx, records, refused, snapshot,
-    study_options, succeeds, tiny, tiny_arrays, wait_gone, write_root)
+    study_options, succeeds, tiny, tiny_arrays, wait_gone, write_images, write_root)
 from supernet_nas import commands, files
 from supernet_nas.data import IDX_FILES, BadInput, Data, Split, load_data
 from supernet_nas.files import load_net, save_net, write_whole
@@ -78,6 +80,26 @@ class World:
 
     @functools.cached_property
     def data(self)->Data: return load_data('KMNIST', self.root)
+
+    @functools.cached_property
+    def photos(self)->Path:
+        "Images of two classes in a folder"
+        return write_images(self.folder/'photos', each=12)
+
+    @functools.cached_property
+    def own(self)->Path:
+        "The folder of a supernet of these, one of its networks, the same with other classes, and one of two channels"
+        own = self.folder/'own'
+        succeeds('supernet_train', own/'supernet.safetensors', '--images', self.photos, *PHOTO_OPTIONS)
+        succeeds('supernet_choose', own/'supernet.safetensors', '--images', self.photos, *ON_CPU,
+                 '--save', own/'net.safetensors')
+        taken,about = load_net(own/'net.safetensors')
+        save_net(taken, own/'other.safetensors', **about|dict(classes=['cat', 'dog']))
+        save_net(SubNet((1,1), (2,4), 2, 2), own/'two.safetensors', **about|dict(mean=[0, 0], std=[1, 1]))
+        return own
+
+ON_CPU = '--device', 'cpu', '--precision', 'fp32', '--threads', 1
+PHOTO_OPTIONS = *ON_CPU, '--widths', '2,4', '--depths', '2,1', '--epochs', 1, '--batch-size', 8
 
 def altered(content, path, value):
     "A copy of nested dictionaries and lists with one value replaced; without it, if the value is `GONE`"
@@ -411,7 +433,9 @@ for name,path,value in [
     ('a score of arch null', ('about', 'scores', 0, 'arch'), None),
     ('a score on no split', ('about', 'scores', 0, 'split'), 'x'),
     ('a score of text', ('about', 'scores', 0, 'n_correct'), 'x'),
-    ('a negative score', ('about', 'scores', 0, 'n_correct'), -1)]: forged_info(name, path, value)
+    ('a negative score', ('about', 'scores', 0, 'n_correct'), -1), ('classes null', ('about', 'classes'), None),
+    ('mean null', ('about', 'mean'), None), ('size null', ('about', 'size'), None),
+    ('size of 10**10 pixels', ('about', 'size'), [10**5, 10**5])]: forged_info(name, path, value)
 for k in 'widths max_depths in_channels num_classes bn head'.split():
     forged_info(f'no {k}', ('config', k), GONE)
     forged_info(f'{k} null', ('config', k), None)
@@ -603,13 +627,203 @@ def _(world, folder):
     root = write_root(folder/'root', tiny_arrays(1))
     refused('supernet_study', *study_options(root, out), says=('other data',), within=out)
 
+# One's own images
+
+def bad_images(name, change, reason, *more):
+    "A folder of images, changed, that must be refused before anything is written"
+    def attempt(world, folder):
+        photos = copy(world.photos, folder/'photos')
+        change(photos)
+        refused('supernet_train', folder/'net.safetensors', '--images', photos, *PHOTO_OPTIONS, *more, says=(reason,),
+                within=folder)
+    add('own images', name, attempt)
+
+def _of(change):
+    "A change of the first image of a class"
+    def at(photos): change(photos/'left'/'00.png')
+    return at
+
+def _replaced(make):
+    "Something else in its place"
+    def change(f): f.unlink(); make(f)
+    return _of(change)
+
+def _drawn(array): return _of(lambda f: Image.fromarray(array).save(f))
+def _cleared(photos): shutil.rmtree(photos); photos.mkdir()
+def _one_class(photos): shutil.rmtree(photos/'left')
+def _flattened(photos):
+    for f in sorted(photos.glob('*/*')): f.rename(photos/f'{f.parent.name}-{f.name}')
+    for d in [d for d in photos.iterdir() if d.is_dir()]: d.rmdir()
+def _kept(n): return lambda photos: [f.unlink() for f in sorted((photos/'left').iterdir())[n:]]
+def _all_drawn(array): return lambda photos: [Image.fromarray(array).save(f) for f in photos.rglob('*.png')]
+def _beside(name, text): return lambda photos: (photos/'left'/name).write_text(text)
+_grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+for name,change,reason in [
+    ('an empty folder', _cleared, 'no subfolders'), ('no subfolders', _flattened, 'no subfolders'),
+    ('one class', _one_class, 'has one class, right'), ('an empty class', _kept(0), 'class left has 0'),
+    ('one image of a class', _kept(1), 'class left has 1'), ('nine of a class', _kept(9), 'give at least 10'),
+    ('text as .png', _of(lambda f: f.write_text('hello')), '00.png: cannot be read'),
+    ('an empty image', _of(lambda f: f.write_bytes(b'')), '00.png: cannot be read'),
+    ('an image cut short', _of(lambda f: f.write_bytes(f.read_bytes()[:200])), '00.png: cannot be read'),
+    ('a stray text', _beside('notes.txt', 'x'), 'notes.txt: cannot be read'),
+    ('a folder in a class', _replaced(lambda f: f.mkdir()), 'not a regular file'),
+    ('a pipe', _replaced(os.mkfifo), 'not a regular file'),
+    ('a device', _replaced(lambda f: f.symlink_to('/dev/zero')), 'not a regular file'),
+    ('a link to nowhere', _replaced(lambda f: f.symlink_to('nowhere')), 'cannot be read'),
+    ('several sizes', _drawn(_grey[:12]), '00.png 16 x 12'),
+    ('16 bits', _drawn(_grey.astype(np.uint16)), 'more than 8 bits'),
+    ('all equal', _all_drawn(_grey*0), 'equal'), ('of one pixel', _all_drawn(_grey[:1,:1]), 'give a size from 8'),
+    ('a bomb', _of(lambda f: Image.new('1', (10_000, 9_000)).save(f)), '00.png: cannot be read')]:
+    bad_images(name, change, reason)
+
+def bad_arrays(name, make, reason):
+    "A .npz file that must be refused; whatever is pickled in it stays so"
+    def attempt(world, folder):
+        f,trace = folder/'mine.npz',folder/'planted'
+        with patch.dict(os.environ, PLANTED=str(trace)):
+            made = make(f)
+            if isinstance(made, dict): np.savez(f, **made)
+            refused('supernet_train', folder/'net.safetensors', '--images', f, *PHOTO_OPTIONS, says=(reason,),
+                    within=folder)
+        assert not trace.exists()
+    add('own images', f'.npz: {name}', attempt)
+
+_x,_y = np.random.default_rng(0).integers(0, 256, (40, 16, 16)).astype(np.uint8),np.arange(40)%2
+_planted = np.array([Planted()]*40, object)
+def _names(*names): return dict(x=_x, y=_y, classes=np.array(names))
+def _zipped(f):
+    with zipfile.ZipFile(f, 'w') as z: z.writestr('x', 'hello'); z.writestr('y', 'hello')
+for name,made,reason in [
+    ('no arrays', dict(), 'give x and y'), ('no labels', dict(x=_x), "has ['x']"),
+    ('others', dict(a=_x, b=_y), 'give x and y'),
+    ('NaN', dict(x=np.full(_x.shape, np.nan), y=_y), 'x is float64'), ('floats', dict(x=_x/255, y=_y), 'give uint8'),
+    ('int64', dict(x=_x.astype(int), y=_y), 'x is int64'), ('rows', dict(x=_x.reshape(40, -1), y=_y), '(40, 256)'),
+    ('two channels', dict(x=np.stack([_x]*2, -1), y=_y), '(40, 16, 16, 2)'),
+    ('channels first', dict(x=np.stack([_x]*3, 1), y=_y), '(40, 3, 16, 16)'),
+    ('no images', dict(x=_x[:0], y=_y[:0]), '(0, '),
+    ('no pixels', dict(x=_x[:,:0], y=_y), '(40, 0, 16)'), ('few pixels', dict(x=_x[:,:1], y=_y), '16 x 1 pixels'),
+    ('many pixels', dict(x=np.zeros((40, 2000, 8), np.uint8), y=_y), '8 x 2000 pixels'),
+    ('a number', dict(x=np.uint8(1), y=_y), 'x is uint8 ()'),
+    ('fewer labels', dict(x=_x, y=_y[:39]), 'y is int64 (39,)'),
+    ('labels (N, 1)', dict(x=_x, y=_y[:,None]), '(40, 1)'), ('labels NaN', dict(x=_x, y=_y*np.nan), 'y is float64'),
+    ('labels text', dict(x=_x, y=_y.astype(str)), 'y is <U'), ('labels bool', dict(x=_x, y=_y>0), 'y is bool'),
+    ('labels -1', dict(x=_x, y=_y-1), 'from 0'), ('labels of one class', dict(x=_x, y=_y*0), 'of two'),
+    ('a class left out', dict(x=_x, y=_y*2), '[20, 0, 20]'), ('few of a class', dict(x=_x[:12], y=_y[:12]), '[6, 6]'),
+    ('labels of 10**12', dict(x=_x, y=_y*10**12), 'label 1000000000000'),
+    ('labels of 2**64', dict(x=_x, y=_y.astype(np.uint64)*np.uint64(2**64-1)), 'label 18446744073709551615'),
+    ('three names', _names('a', 'b', 'c'), 'give 2 different names'),
+    ('equal names', _names('a', 'a'), 'give 2 different'),
+    ('names (2, 2)', _names(['a', 'b'], ['c', 'd']), 'give 2 different'),
+    ('names NaN', _names(np.nan, 1.), 'give 2 different'),
+    ('one text as names', dict(x=_x, y=_y, classes=np.array('ab')), 'give 2 different'),
+    ('objects as images', dict(x=_planted, y=_y), 'allow_pickle=False'),
+    ('objects as labels', dict(x=_x, y=_planted), 'allow_pickle=False'),
+    ('objects as names', dict(x=_x, y=_y, classes=_planted[:2]), 'allow_pickle=False'),
+    ('objects beside', dict(x=_x, y=_y, other=_planted), 'allow_pickle=False')]:
+    bad_arrays(name, lambda f, made=made: made, reason)
+bad_arrays('files that are no arrays', _zipped, 'no array: x')
+bad_arrays('a pickle', lambda f: f.write_bytes(pickle.dumps(Planted())), 'cannot be read')
+bad_arrays('text', lambda f: f.write_text('hello'), 'cannot be read')
+bad_arrays('nothing', lambda f: f.touch(), 'cannot be read')
+bad_arrays('a pipe', os.mkfifo, 'not a regular file')
+
+@case('own images', 'palettes, transparency, names for a formula', 'handled')
+def _(world, folder):
+    "Read, and drawn as they are called"
+    photos,seen = copy(world.photos, folder/'photos'),bytes(range(256))
+    for f in photos.rglob('*.png'): Image.open(f).convert('P').save(f, transparency=seen)
+    (photos/'left').rename(photos/'$a_{$')
+    a,b,png = folder/'a.safetensors', folder/'$_{.safetensors', folder/'a.png'
+    succeeds('supernet_train', a, '--images', photos, *PHOTO_OPTIONS, '--arch', '1,1')
+    taken,about = load_net(a)
+    with torch.no_grad(): taken.head.linear.weight *= -1; taken.head.linear.bias *= -1
+    save_net(taken, b, **about)
+    said = succeeds('supernet_predict', a, *sorted(photos.rglob('*.png')), '--compare', b, '--png', png)
+    assert 'disagree on 24 of 24' in said and png.stat().st_size
+
+@case('own images', 'not square', 'handled')
+def _(world, folder):
+    "A saved network finds images as it saw them"
+    photos,f,taken = copy(world.photos, folder/'photos'),folder/'a.safetensors',folder/'b.safetensors'
+    for p in photos.rglob('*.png'): Image.open(p).crop((0, 0, 16, 9)).save(p)
+    succeeds('supernet_train', f, '--images', photos, *PHOTO_OPTIONS)
+    assert succeeds('supernet_eval', f, '--images', photos, *ON_CPU).count('same as saved')==2
+    succeeds('supernet_choose', f, '--images', photos, *ON_CPU, '--save', taken)
+    assert load_net(taken)[1]['size']==[9,16]
+
+@case('own images', 'more of them when one chooses', 'handled')
+def _(world, folder):
+    "What is taken out reads images as the supernet did"
+    photos,taken = copy(world.photos, folder/'photos'),folder/'b.safetensors'
+    for i in range(9): Image.fromarray(np.full((16,16,3), 255-i, np.uint8)).save(photos/'left'/f'white{i}.png')
+    succeeds('supernet_choose', world.own/'supernet.safetensors', '--images', photos, *ON_CPU, '--save', taken)
+    first,second = (load_net(f)[1] for f in (world.own/'supernet.safetensors', taken))
+    assert all(first[k]==second[k] for k in ('mean', 'std', 'size', 'classes'))
+
+@case('own images', 'beside other data in a study', 'handled')
+def _(world, folder):
+    "Each supernet is calibrated on its own; other images are refused"
+    out,photos = copy(world.study, folder/'out'),copy(world.photos, folder/'photos')
+    shape = '--widths', '2,4', '--depths', '2,1', '--supernet-epochs', 1, '--scratch-epochs', 1, '--jobs', 1
+    succeeds('supernet_study', '--images', photos, '--size', 8, *shape, *ON_CPU, '--batch-size', 8, '--out', out)
+    options = '--out', out, '--data-root', world.root, '--device', 'cpu', '--jobs', 1, '--images', photos
+    check_refused(command('supernet_calibrate', *options), 'was computed on other data')
+    succeeds('supernet_calibrate', *options, '--size', 8)
+    assert len(Results(out, readonly=True).beside('calibration'))==2
+
+# What a stopped training has left
+
+def kept_training(name, change, *args, says='checkpoint'):
+    "The checkpoint of a training in the way of another, or damaged: refused, and it stays as it is"
+    def attempt(world, folder):
+        f = folder/'net.safetensors'
+        def stop(epoch, net, hist):
+            if epoch==2: raise BadInput('stopped')
+        options = '--images', world.photos, *PHOTO_OPTIONS, '--epochs', 3
+        with patch.object(commands, 'run', functools.partial(_stopped_run, stop)):
+            check_refused(command('supernet_train', f, *options), 'stopped')
+        kept = folder/f'{f.name}.checkpoint'
+        change(kept)
+        refused('supernet_train', f, *options, *args, says=(says,), within=folder)
+    add('checkpoints', name, attempt)
+
+def _stopped_run(stop, *args, on_epoch, **kw): return run(*args, on_epoch=stop, **kw)
+def _as_it_is(kept): assert kept.exists()
+def _state(change):
+    def damage(kept):
+        state = torch.load(kept, weights_only=True)
+        change(state)
+        torch.save(state, kept)
+    return damage
+
+for name,args,says in [('another lr', ('--lr', .2), 'lr=0.2'), ('other batches', ('--batch-size', 4), 'batch_size=4'),
+                       ('another weight decay', ('--weight-decay', .1), 'recipe'),
+                       ('more epochs', ('--epochs', 4), 'not 4'),
+                       ('another seed', ('--seed', 1), 'not 1'), ('images of another size', ('--size', 8), 'data is'),
+                       ('fewer images', ('--n-train', 9), 'data is'),
+                       ('another sampler', ('--sampler', 'fair'), 'Fair'),
+                       ('other widths', ('--widths', '2,5'), 'network'), ('from scratch', ('--arch', '1,1'), 'SubNet')]:
+    kept_training(name, _as_it_is, *args, says=says)
+kept_training('cut', lambda f: f.write_bytes(f.read_bytes()[:-50]), says='unreadable')
+kept_training('empty', lambda f: f.write_bytes(b''), says='unreadable')
+kept_training('a pickle', lambda f: f.write_bytes(pickle.dumps(Planted())), says='unreadable')
+kept_training('a folder', lambda f: (f.unlink(), f.mkdir()), says='not a regular file')
+kept_training("somebody else's", lambda f: torch.save(dict(x=1), f), says='of another training')
+for key in ('net', 'opt', 'sched', 'order', 'sampler', 'hist'):
+    kept_training(f'without {key}', _state(lambda state, key=key: state.pop(key)), says='damaged')
+    kept_training(f'{key} a number', _state(lambda state, key=key: state.update({key: 5})), says='damaged')
+kept_training('training a number', _state(lambda state: state.update(training=5)), says='of another training')
+
 # Options
 
 def bad_option(name, *args, says=''):
     "Refused before anything is loaded or written; FILE, OUT and ROOT stand for paths"
     def attempt(world, folder):
         paths = dict(FILE=str(folder/'net.safetensors'), OUT=str(folder/'out'), ROOT=str(world.root),
-                     STUDY=str(world.study), NET=str(world.weights))
+                     STUDY=str(world.study), NET=str(world.weights), PHOTOS=str(world.photos),
+                     IMAGE=str(world.photos/'left'/'00.png'), OWN=str(world.own/'supernet.safetensors'),
+                     TAKEN=str(world.own/'net.safetensors'), OTHER=str(world.own/'other.safetensors'),
+                     TWO=str(world.own/'two.safetensors'))
         refused(name, *(paths.get(a, a) for a in args), says=(says,), within=folder)
         assert not list(folder.iterdir())
     add('options', f'{name} {" ".join(str(a)[:24] for a in args if a not in ("FILE", "OUT"))}', attempt)
@@ -657,6 +871,73 @@ for args in (('--out', '/nowhere'), ('--out', ''), ('--out', '/dev/null'), ('x',
 for args in (('--steps', 1000000), ('--steps', 8), ('--steps', NINES), ('--repeats', 0), ('--repeats', 10**6),
              ('--device', 'tpu'), ('--precision', 'x'), ('--out', '')):
     bad_option('supernet_bench', *args)
+
+# Options of own images, of the recipe, and of what is done with a network
+
+for name,first in dict(supernet_train='FILE', supernet_study='--keep').items():
+    for option,values in {'--size': '0 -1 7 1025 1.5 big '+NINES, '--lr': '0 -1 nan inf 1e308 1,5 x',
+                          '--batch-size': f'0 -3 1.5 1000001 x {NINES}',
+                          '--weight-decay': '-1 nan inf 1e300 x'}.items():
+        for value in (*values.split(), ''):
+            more = ('--out', 'OUT') if name=='supernet_study' else ()
+            bad_option(name, first, '--images', 'PHOTOS', *more, f'{option}={value}', says=value[:2])
+for args,says in [
+    (('--images', 'PHOTOS', '--dataset', 'KMNIST'), "dataset 'KMNIST': not beside --images"),
+    (('--images', 'PHOTOS', '--dataset', 'MNIST'), "dataset 'MNIST': not beside --images"),
+    (('--images', 'PHOTOS', '--data-root', 'ROOT'), 'not beside --images'), (('--size', 32), 'for --images only'),
+    (('--images', 'PHOTOS', '--n-train', 19), 'choose 1..18'), (('--images', 'PHOTOS', '--n-train', 0), 'choose 1..18'),
+    (('--images', ''), 'give a folder'), (('--images', ' '), 'give a folder'), (('--images', '/nowhere'), 'no such'),
+    (('--images', '/dev/zero'), 'give a folder'), (('--images', 'IMAGE'), 'give a folder'),
+    (('--images', 'n'*300), 'too long'), (('--images', 'a\0b'), 'no such'), (('--images',), 'expected one argument'),
+    (('--keep',), '--keep')]: bad_option('supernet_train', 'FILE', *args, says=says)
+bad_option('supernet_study', '--out', 'OUT', '--keep=yes', says='--keep')
+bad_option('supernet_study', '--out', 'OUT', '--keep', 'yes', says='yes')
+bad_option('supernet_predict', '--version=2', says='--version')
+bad_option('supernet_calibrate', '--out', 'STUDY', '--size', 8, says='for --images only')
+for name in ('supernet_eval', 'supernet_choose'):
+    for args,says in [
+        (('OWN',), 'give --images'), (('OWN', '--images', ''), 'give a folder'),
+        (('OWN', '--images', '/nowhere'), 'no such'), (('OWN', '--images', 'ROOT'), 'no subfolders'),
+        (('OWN', '--images', 'PHOTOS', '--dataset', 'KMNIST'), 'not beside --images'),
+        (('OWN', '--images', 'PHOTOS', '--data-root', 'ROOT'), 'not beside --images'),
+        (('OWN', '--dataset', 'KMNIST', '--data-root', 'ROOT'), 'channels'), (('OWN', '--dataset', ''), 'dataset'),
+        (('NET', '--images', 'PHOTOS'), "'left'"), (('PHOTOS',), 'not a regular file'), ((), 'required')]:
+        bad_option(name, *args, *ON_CPU, says=says)
+for option in ('--max-macs', '--max-params'):
+    for value in ('7Q', '-5', '0', 'nan', 'inf', '1e6', '7.55', '0x10', '7MM', 'M', '1_000', '٧M', '7 M', '', NINES):
+        bad_option('supernet_choose', 'OWN', f'{option}={value}', says='such as 7000000, 7.5M or 250k')
+    bad_option('supernet_choose', 'OWN', '--images', 'PHOTOS', *ON_CPU, option, '1', says='the least is')
+for args,says in [
+    (('TAKEN',), 'nothing to choose'), (('OWN', 'OWN'), 'unrecognized'), (('OWN', '--evaluations', 0), 'choose 1..'),
+    (('OWN', '--evaluations', '1e3'), '1e3'), (('OWN', '--save', ''), 'ends in .safetensors'),
+    (('OWN', '--save', 'n.pt'), 'ends in .safetensors'), (('OWN', '--save', 'OWN'), 'would replace the supernet'),
+    (('OWN', '--save', '/proc/n.safetensors'), 'cannot write'), (('OWN', '--save', 'PHOTOS'), 'ends in .safetensors'),
+    (('OWN', '--png', ''), 'ends in .png'), (('OWN', '--png', 'n.jpg'), 'ends in .png'),
+    (('OWN', '--png', 'IMAGE'), 'another file'), (('OWN', '--png', '/proc/n.png'), 'cannot write')]:
+    bad_option('supernet_choose', *args, *([] if args[-1]=='OWN' else ['--images', 'PHOTOS']), says=says)
+for args,says in [
+    (('TAKEN',), 'images'), ((), 'required'), (('TAKEN', '/nowhere'), 'No such file'), (('TAKEN', ''), 'not a regular'),
+    (('TAKEN', 'PHOTOS'), 'not a regular'), (('TAKEN', '/dev/zero'), 'not a regular'), (('TAKEN', 'n'*300), 'too long'),
+    (('TAKEN', 'TAKEN'), 'cannot identify'), (('TAKEN', 'a\0b'), 'null byte'),
+    (('TAKEN', 'IMAGE', '/nowhere'), '/nowhere'),
+    (('OWN', 'IMAGE'), 'holds a supernet'), (('IMAGE', 'IMAGE'), 'unreadable'), (('TWO', 'IMAGE'), '2 channels'),
+    (('TAKEN', 'IMAGE', '--compare', 'OTHER'), "['cat', 'dog']"), (('TAKEN', 'IMAGE', '--compare', 'OWN'), 'supernet'),
+    (('TAKEN', 'IMAGE', '--compare', ''), 'cannot read'), (('TAKEN', 'IMAGE', '--compare', 'IMAGE'), 'unreadable'),
+    (('TAKEN', 'IMAGE', '--compare'), 'expected one argument'), (('TAKEN', 'IMAGE', '--png', ''), '--compare'),
+    (('TAKEN', 'IMAGE', '--png', 'n.png'), '--compare'), (('TAKEN', 'IMAGE', '--dataset', 'x'), "dataset 'x'"),
+    (('TAKEN', 'IMAGE', '--compare', 'TAKEN', '--png', ''), 'ends in .png'),
+    (('TAKEN', 'IMAGE', '--compare', 'TAKEN', '--png', 'IMAGE'), 'another file')]:
+    bad_option('supernet_predict', *args, says=says)
+for args,says in [
+    (('TAKEN',), 'required'), (('TAKEN', ''), '.onnx or .pt2'), (('TAKEN', 'n.txt'), '.onnx or .pt2'),
+    (('TAKEN', 'n.ONNX'), '.onnx or .pt2'), (('TAKEN', 'TAKEN'), '.onnx or .pt2'),
+    (('TAKEN', '.onnx'), '.onnx or .pt2'),
+    (('TAKEN', '/proc/n.pt2'), 'cannot write'), (('TAKEN', f'{"n"*300}.pt2'), 'too long'),
+    (('OWN', '/tmp/n.pt2'), 'holds a supernet'), (('/nowhere', '/tmp/n.pt2'), 'No such file'),
+    (('PHOTOS', '/tmp/n.pt2'), 'not a regular file'), (('IMAGE', '/tmp/n.pt2'), 'unreadable'),
+    (('TAKEN', '/tmp/n.pt2', '--dataset', 'x'), "dataset 'x'"),
+    (('TAKEN', '/tmp/n.pt2', '--dataset', 'KMNIST', '--data-root', 'ROOT'), 'the network takes (3, 16, 16)'),
+    (('TAKEN', '/tmp/n.pt2', 'n.pt2'), 'unrecognized')]: bad_option('supernet_export', *args, says=says)
 
 @case('options', 'supernet_study --seeds 0,0', 'handled')
 def _(world, folder):
