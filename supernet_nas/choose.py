@@ -38,6 +38,12 @@ def parse_count(
     raise BadInput(f'{what} {shown(s)}: give a whole number of at least 1, such as 7000000, 7.5M or 250k')
 
 # %% ../nbs/05d_choose.ipynb #52dac122
+def _cost(net, arch, image):
+    "MACs and parameters of one network"
+    with torch.device('meta'): sub,x = SubNet(arch, **kind_of(net)).eval(),torch.zeros(1, *image)
+    return np.array([count_macs(sub, x), count_params(sub)])
+
+# %% ../nbs/05d_choose.ipynb #c03b4e3d
 def sizes(
     net:SuperNet, # Whose networks
     image:tuple[int, int, int], # Shape of one (C, H, W)
@@ -46,9 +52,7 @@ def sizes(
     "Sizes of networks as they are when taken out; raises `BadInput` for images of other channels."
     if image[0]!=net.config['in_channels']:
         raise BadInput(f'images with {image[0]} channels for a network of {net.config["in_channels"]}')
-    def cost(arch):
-        with torch.device('meta'): sub,x = SubNet(arch, **kind_of(net)).eval(),torch.zeros(1, *image)
-        return np.array([count_macs(sub, x), count_params(sub)])
+    def cost(arch): return _cost(net, arch, image)
     ones,archs = np.ones(len(net.max_depths), int),net.space if archs is None else archs
     least = cost(ones)
     more = [cost(ones+one)-least if m>1 else 0*least for one,m in zip(np.eye(len(ones), dtype=int), net.max_depths)]
@@ -56,6 +60,8 @@ def sizes(
     return pd.DataFrame(found, [show_arch(a) for a in archs], ['macs', 'parameters'])
 
 # %% ../nbs/05d_choose.ipynb #3ed92b26
+TREES = ('node', 'affine')
+
 @torch.no_grad()
 def recalibrate_tree(
     net:SuperNet, # With statistics by node (bn 'node' or 'affine'); it stays as it is
@@ -73,8 +79,6 @@ def recalibrate_tree(
         for m in bns: m.momentum = len(x)/seen
         with rt.autocast(): net.forward_all(x, archs)
     return net.eval()
-
-TREES = ('node', 'affine')
 
 # %% ../nbs/05d_choose.ipynb #1882eef7
 def count_correct(
@@ -156,6 +160,12 @@ def within_error(
     return [a for a in scores.index[near] if a!=best]
 
 # %% ../nbs/05d_choose.ipynb #4b676914
+def _how_sure(scores, best):
+    "How many others are as good a choice"
+    error,near = standard_error(*scores.loc[best, ['correct', 'images']]),within_error(scores, best)
+    said = f'within it: {" ".join(near[:9])}{" ..." if len(near)>9 else ""}' if near else 'no other is within it'
+    return f'standard error of the chosen accuracy {error:.2f} points; {said}'
+
 def show_scores(
     scores:pd.DataFrame, # Of `score_frame`
     best:str # The network that was chosen
@@ -164,13 +174,15 @@ def show_scores(
     lines = [f'{a:>8}  {r.correct}/{r.images} = {100*r.correct/r.images:.2f} %  {r.macs:>13,} MACs  '
              f'{r.parameters:>11,} parameters{"  front" if r.front else ""}{"  chosen" if a==best else ""}'
              for a,r in scores.iterrows()]
-    correct,images = scores.loc[best, ['correct', 'images']]
-    near = within_error(scores, best)
-    said = f'within it: {" ".join(near[:9])}{" ..." if len(near)>9 else ""}' if near else 'no other is within it'
-    error = f'standard error of the chosen accuracy {standard_error(correct, images):.2f} points'
-    return '\n'.join([*lines, f'{error}; {said}'])
+    return '\n'.join([*lines, _how_sure(scores, best)])
 
 # %% ../nbs/05d_choose.ipynb #4da7f073
+def _names(ax, scores):
+    "Names beside the points; equal networks are one point, and share a label"
+    for (macs,correct),d in scores.groupby(['macs', 'correct']):
+        at,text = (macs/1e6, 100*correct/d.images.iloc[0]),'  '.join(d.index)
+        ax.annotate(text, at, textcoords='offset points', xytext=(5,5), fontsize=8)
+
 def draw_scores(
     scores:pd.DataFrame, # Of `score_frame`
     best:str, # The network that was chosen
@@ -184,9 +196,7 @@ def draw_scores(
     ax.plot(scores.macs[on]/1e6, acc[on], color='#0072b2', lw=1, marker='o', ms=4, zorder=3, label='Pareto front')
     ax.plot(scores.macs[best]/1e6, acc[best], 'o', ms=11, mfc='none', color='#d55e00', label=f'chosen: {best}')
     if max_macs: ax.axvline(max_macs/1e6, color='k', lw=.8, ls='--', label='budget')
-    for (macs,correct),d in scores.loc[scores.index if len(scores)<20 else [best]].groupby(['macs', 'correct']):
-        at,text = (macs/1e6, 100*correct/d.images.iloc[0]),'  '.join(d.index)  # equal networks are one point
-        ax.annotate(text, at, textcoords='offset points', xytext=(5,5), fontsize=8)
+    _names(ax, scores if len(scores)<20 else scores.loc[[best]])
     ax.set(xlabel='million MACs an image', ylabel='validation accuracy (%)', xmargin=.1)
     ax.legend(fontsize=8)
     return ax
@@ -225,6 +235,13 @@ def neighbours(
     return [arch[:s]+(arch[s]+d,)+arch[s+1:] for s in range(len(arch)) for d in (-1,1)]
 
 # %% ../nbs/05d_choose.ipynb #8a112750
+def _children(found, allowed, n, rng):
+    "At most `n` neighbours of the best so far, none of them scored yet"
+    best = sorted(found, key=found.get, reverse=True)[:PARENTS]
+    near = dict.fromkeys(a for b in best for a in neighbours(b) if a in allowed and a not in found)
+    return rng.sample(list(near), min(n, len(near)))
+
+# %% ../nbs/05d_choose.ipynb #8149c19d
 def evolve(
     score, # Called with a list of new architectures; returns the worth of each
     space:list[Arch], # Which may be chosen
@@ -236,9 +253,8 @@ def evolve(
     fresh = iter(rng.sample(space, len(space)))  # every architecture once
     budget = min(check_int(budget, 'budget'), len(allowed))
     while len(found)<budget:
-        n,best = min(CHILDREN, budget-len(found)),sorted(found, key=found.get, reverse=True)[:PARENTS]
-        near = dict.fromkeys(a for b in best for a in neighbours(b) if a in allowed and a not in found)
-        new = dict.fromkeys(rng.sample(list(near), min(n, len(near))))
+        n = min(CHILDREN, budget-len(found))
+        new = dict.fromkeys(_children(found, allowed, n, rng))
         while len(new)<n:
             if (a := next(fresh)) not in found: new[a] = None
         found |= zip(new, score(list(new)))
@@ -261,6 +277,7 @@ BUDGET = 256  # networks that a search scores
 SEARCH_IMAGES = 1000  # in a search: training images to measure statistics on, and validation images to score on
 FINALISTS = 16
 
+# %% ../nbs/05d_choose.ipynb #f5d8d468
 def finalists(
     net:SuperNet, # The supernet
     space:list[Arch], # Which of its networks may be chosen

@@ -428,7 +428,7 @@ def supernet_predict(
     if len(differ): print(take.show_predictions(differ))
     print(f'{file} and {compare} disagree on {len(differ)} of {len(images)} images')
     if png and not len(differ): print(f'nothing to draw: {png} is not written')
-    elif png: print(f'saved {take.save_figure(take.draw_disagreements(differ, about, (file, compare)), png)}')
+    elif png: print(f'saved {choose.save_figure(take.draw_disagreements(differ, about, (file, compare)), png)}')
 
 # %% ../nbs/05a_commands.ipynb #8c0ddfda
 def supernet_export(

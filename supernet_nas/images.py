@@ -17,6 +17,12 @@ from .data import SPLIT_SEED, BadInput, Data, check_device, check_int, prepared,
 MOST_PIXELS = 2**30 # of all images, with their channels: 4 GB as floats
 LEAST_SIZE,MOST_SIZE = 8,1024 # height and width
 
+def _resized(im, size):
+    "An image of PIL as an array"
+    h,w = (size, size) if isinstance(size, int) else size or (im.height, im.width)
+    return np.array(im if (w, h)==im.size else im.resize((w, h), Image.Resampling.BILINEAR))
+
+# %% ../nbs/00a_images.ipynb #19fb7a50
 def read_image(
     file:Path, # In any format that PIL reads
     size:int|tuple[int, int]|None=None, # Height and width; None: as they are
@@ -36,13 +42,8 @@ def read_image(
         raise BadInput(f'image {short(file)}: cannot be read ({short(e, 80)})') from e
     return _resized(im, size)
 
-def _resized(im, size):
-    "An image of PIL as an array"
-    h,w = (size, size) if isinstance(size, int) else size or (im.height, im.width)
-    return np.array(im if (w, h)==im.size else im.resize((w, h), Image.Resampling.BILINEAR))
-
 # %% ../nbs/00a_images.ipynb #4c7e0267
-LEAST = 10 # images of a class: some to train on, to choose by and to test on
+LEAST = 10 # images of a class; too few to choose by, see below
 
 def _files(folder):
     "The image files of each class, by name"
@@ -56,6 +57,7 @@ def _files(folder):
             raise BadInput(f'images {short(folder)}: class {short(name, 40)} has {len(files)}, give at least {LEAST}')
     return found
 
+# %% ../nbs/00a_images.ipynb #a59fbc5d
 def _stacked(images, files):
     "Images of one size as an array, all in colour if one is"
     shapes = {im.shape[:2]: f for im,f in zip(images, files)}
@@ -65,6 +67,7 @@ def _stacked(images, files):
     if len({im.ndim for im in images})>1: images = [im if im.ndim==3 else np.stack([im]*3, -1) for im in images]
     return np.stack(images)
 
+# %% ../nbs/00a_images.ipynb #e210b6ed
 def _read_folder(folder, size):
     "uint8 images, labels and names of classes"
     found = _files(folder)
@@ -92,6 +95,7 @@ def _arrays(file):
     except Exception as e:  # what zipfile and numpy raise
         raise BadInput(f'images {short(file)}: cannot be read ({short(e, 80)})') from e
 
+# %% ../nbs/00a_images.ipynb #f236a524
 def _read_npz(file, size):
     "uint8 images, labels and names of classes"
     found = _arrays(file)
@@ -112,7 +116,7 @@ def _read_npz(file, size):
     return x, y.astype(np.int64), [str(c) for c in names]
 
 # %% ../nbs/00a_images.ipynb #40489fa8
-TEST_FRACTION = 1/6 # as 10,000 are beside 60,000, rounded
+TEST_FRACTION = 1/6 # of each class
 
 def _split_test(y):
     "Which images are for training and which for testing, by a fixed permutation"
@@ -123,6 +127,7 @@ def _split_test(y):
         test[own[:round(len(own)*TEST_FRACTION)]] = True
     return np.flatnonzero(~test), np.flatnonzero(test)
 
+# %% ../nbs/00a_images.ipynb #84fb950d
 def load_images(
     path:str|Path, # A folder with a subfolder for each class, or a .npz file
     size:int|tuple[int, int]|None=None, # Height and width that images are brought to; None: they have one already

@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from . import __version__
 from .blocks import ConvBNReLU
-from .choose import check_output, save_figure
+from .choose import check_output
 from supernet_nas.data import (DATASETS, READING, BadInput, Data, check_choice, check_images, load_data, short,
     shown)
 from .files import load_net, write_whole
@@ -67,6 +67,11 @@ def take_out(
     return sub, said|data.reading
 
 # %% ../nbs/05e_take.ipynb #4bf03903
+def _normalised(x, about):
+    "Images in 0..1 as the network that `about` is of takes them"
+    mean,std = (torch.tensor(about[k], dtype=torch.float32)[:,None,None] for k in ('mean', 'std'))
+    return (x-mean)/std
+
 def read_images(
     paths:list[str|Path], # Image files
     about:dict # With `mean`, `std` and `size`, see `check_reading`
@@ -78,11 +83,6 @@ def read_images(
     read = torch.as_tensor(np.stack([read_image(p, size, channels) for p in paths])).float()/255
     return check_images(_normalised(read[:,None] if channels==1 else read.movedim(3, 1), about))
 
-def _normalised(x, about):
-    "Images in 0..1 as the network that `about` is of takes them"
-    mean,std = (torch.tensor(about[k], dtype=torch.float32)[:,None,None] for k in ('mean', 'std'))
-    return (x-mean)/std
-
 # %% ../nbs/05e_take.ipynb #5ee4916b
 @torch.no_grad()
 def predict(
@@ -91,8 +91,9 @@ def predict(
     images:list[str|Path] # Files
 )->pd.DataFrame: # A row for each: `label` and `confidence`
     "Class and confidence of image files; raises `BadInput`."
-    p = torch.cat([net(read_images(images[i:i+EVAL_BATCH], about)).float().softmax(1)
-                   for i in range(0, len(images), EVAL_BATCH)] or [read_images(images, about)])
+    if net.training: raise BadInput('the network is in training mode: call net.eval() first')
+    starts = range(0, max(len(images), 1), EVAL_BATCH)  # `read_images` refuses an empty list
+    p = torch.cat([net(read_images(images[i:i+EVAL_BATCH], about)).float().softmax(1) for i in starts])
     if not p.isfinite().all(): raise BadInput('the network gives logits that are not finite: its weights are')
     confidence,label = p.max(1)
     names = [about['classes'][i] for i in label]
@@ -120,19 +121,25 @@ def disagreements(
 # %% ../nbs/05e_take.ipynb #3355b574
 MOST_DRAWN = 24
 
+def _grid(n):
+    "Axes for `n` images, eight to a row"
+    import matplotlib.pyplot as plt
+    rows,cols = -(-n//8),min(n, 8)
+    fig,axs = plt.subplots(rows, cols, figsize=(1.3*max(cols, 3), 1.5*rows+.4), squeeze=False, layout='constrained')
+    for ax in axs.flat: ax.axis('off')
+    return fig,axs.flat
+
+# %% ../nbs/05e_take.ipynb #e38d4039
 def draw_disagreements(
     found:pd.DataFrame, # Of `disagreements`, at least one
     about:dict, # See `load_reader`
     names:tuple[str, str] # Of the two networks
 ):
     "The first `MOST_DRAWN` images of them, as the first network sees them, with both classes."
-    import matplotlib.pyplot as plt
     few = found.iloc[:MOST_DRAWN]
-    rows,cols = -(-len(few)//8),min(len(few), 8)
-    fig,axs = plt.subplots(rows, cols, figsize=(1.3*max(cols, 3), 1.5*rows+.4), squeeze=False, layout='constrained')
+    fig,axs = _grid(len(few))
     x = read_images(list(few.index), about)
-    for ax in axs.flat: ax.axis('off')
-    for ax,im,(_,r) in zip(axs.flat, (x-x.amin())/(x.amax()-x.amin()), few.iterrows()):
+    for ax,im,(_,r) in zip(axs, (x-x.amin())/(x.amax()-x.amin()), few.iterrows()):
         ax.imshow(im.movedim(0, 2), cmap='gray')
         ax.set_title(f'{short(r.label, 20)} or {short(r.other, 20)}', fontsize=8, pad=2, parse_math=False)
     more = f', the first {len(few)} of {len(found)}' if len(few)<len(found) else ''
@@ -195,6 +202,12 @@ def pt2_bytes(
     return data.getvalue()
 
 # %% ../nbs/05e_take.ipynb #868e8adc
+def _without_paths(model):
+    "Without what PyTorch notes in each part: where its code lies"
+    g = model.graph
+    for part in (model, g, *g.node, *g.input, *g.output, *g.value_info, *g.initializer): del part.metadata_props[:]
+    return model
+
 def onnx_bytes(
     net:SubNet, # Of `folded`
     size:list[int], # Height and width of the images
@@ -203,9 +216,7 @@ def onnx_bytes(
     "An ONNX model from `images` (batch, C, H, W) to `logits`; what it says about itself is in its metadata."
     made = torch.onnx.export(_program(net, size), dynamo=True, opset_version=18, verbose=False,
                              input_names=['images'], output_names=['logits'])
-    model = made.model_proto
-    g = model.graph
-    for part in (model, g, *g.node, *g.input, *g.output, *g.value_info, *g.initializer): del part.metadata_props[:]
+    model = _without_paths(made.model_proto)
     for k,v in said.items(): model.metadata_props.add(key=k, value=v)
     return model.SerializeToString(deterministic=True)
 
@@ -234,7 +245,7 @@ WAYS = {'.onnx': (onnx_bytes, open_onnx), '.pt2': (pt2_bytes, open_pt2)}
 
 # %% ../nbs/05e_take.ipynb #a567af4a
 CHECKED = 100  # images
-TOLERANCE = 1e-4  # of the largest logit; rounding in fp32 is a tenth of it
+TOLERANCE = 1e-4  # of the largest logit; rounding in fp32 was a hundredth of it for the network below
 
 # %% ../nbs/05e_take.ipynb #5bafe1c1
 def images_to_check(
@@ -270,6 +281,12 @@ def logit_difference(
     return float(found), float(largest)
 
 # %% ../nbs/05e_take.ipynb #b3d6daa4
+def _to_check(net, about, images):
+    "Images of the shape that the network takes, to compare on"
+    x,image = _pixels(net, about) if images is None else check_images(images).cpu(),(len(about['mean']), *about['size'])
+    if x.shape[1:]!=image: raise BadInput(f'images of shape {tuple(x.shape[1:])}: the network takes {image}')
+    return x
+
 def export(
     net:SubNet, # Stays as it is
     about:dict, # See `load_reader`
@@ -280,8 +297,7 @@ def export(
     path = check_output(path, *SUFFIXES)
     write,read = WAYS[check_extra(path.suffix)]
     said,own = carried(net, about),copy.deepcopy(net).cpu().float().eval()
-    x,image = _pixels(net, about) if images is None else check_images(images).cpu(),(len(about['mean']), *about['size'])
-    if x.shape[1:]!=image: raise BadInput(f'images of shape {tuple(x.shape[1:])}: the network takes {image}')
+    x = _to_check(net, about, images)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # of PyTorch's exporters about themselves
         data = write(folded(net), [int(v) for v in about['size']], said)
