@@ -65,7 +65,8 @@ def training_options(
     n_train:int=None, # Use only so many training images
     lr:float=None, # Peak of the learning rate (default: 0.1)
     batch_size:int=None, # Images in a training step (default: 128)
-    weight_decay:float=None, # Of SGD (default: 0.0005)
+    weight_decay:float=None, # Of the optimizer (default: 0.0005)
+    optimizer:str=None, # sgd, or adamw, which asks for another lr and weight decay (default: sgd)
     device:str='auto', # auto, cuda, mps or cpu
     precision:str='auto', # auto, bf16 or fp32
     threads:int=None # CPU threads of a training; default: one in supernet_study, all cores in supernet_train
@@ -75,7 +76,7 @@ def training_options(
     widths,depths = parse_ints(widths, 'widths'),parse_ints(depths, 'depths')
     SuperNet(widths, depths)
     dataset = _dataset(dataset, data_root, images, size)
-    given = dict(lr=lr, batch_size=batch_size, weight_decay=weight_decay)
+    given = dict(lr=lr, batch_size=batch_size, weight_decay=weight_decay, optimizer=optimizer)
     recipe = Recipe(**{k: v for k,v in given.items() if v is not None})
     fixes = dict(bn=bn, head=head, loss=loss, gradient=gradient, state=state, endings=endings)
     own = {k: v for k,v in fixes.items() if v is not None} | ({} if sampler is None else dict(sampler=sampler))

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['DATA', 'ALONE', 'THIRD', 'THIRD_FEW', 'SHARES', 'SHARES_FEW', 'MARGIN', 'MARGIN_FEW', 'Setting', 'supernet',
-           'scratch', 'setting_of', 'alone', 'shared', 'Evidence', 'interval', 'contrast', 'show', 'binomial',
-           'verdict', 'adjusted', 'tau', 'order', 'tau_interval', 'holds']
+           'scratch', 'setting_of', 'alone', 'shared', 'nine_with', 'Evidence', 'interval', 'contrast', 'show',
+           'binomial', 'verdict', 'adjusted', 'tau', 'order', 'tau_interval', 'holds']
 
 # %% ../nbs/04h_evidence.ipynb #c1ae18f4
 from dataclasses import dataclass, fields
@@ -94,6 +94,13 @@ def shared(
     "A supernet with about so much of the compute."
     lengths = SHARES_FEW if data=='1,000 images' else SHARES
     return supernet(lengths[share][sampler], sampler, **DATA[data], **kw)
+
+def nine_with(
+    block:int, # 1 or 2
+    depth:int # Convolutions in it
+)->list[str]: # Such as ['1,3', '2,3', '3,3']
+    "The three of the nine networks that have so many convolutions in a block."
+    return [show_arch(a) for a in search_space() if a[block-1]==depth]
 
 # %% ../nbs/04h_evidence.ipynb #5119030d
 class Evidence:
