@@ -5,15 +5,13 @@ of these runs has no bf16 arithmetic, that of the earlier ones had: so the basel
 import argparse
 from pathlib import Path
 from supernet_nas.engine import Pool
-from supernet_nas.evidence import ALONE, SHARES, SHARES_FEW, THIRD_FEW
+from supernet_nas.evidence import ADAMW, ALONE, SHARES, SHARES_FEW, THIRD_FEW
 from supernet_nas.runs import scratch_config, supernet_config
 from supernet_nas.store import Results
 from supernet_nas.study import Worker, study
 from supernet_nas.supernet import search_space
-from supernet_nas.train import Recipe
 
 FEW = 1000  # images
-ADAMW = Recipe(optimizer='adamw', lr=3e-3, weight_decay=.01)  # usual values, not tuned
 LAYERS = ('block2.1@before', 'stride2@before', 'block2.2@last', 'block2.1@last', 'block1.2@last', 'linear@first')
 
 def mnist(seeds, endings='own', share='a third'):
