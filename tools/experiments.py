@@ -12,7 +12,8 @@ from supernet_nas.study import Worker, study
 from supernet_nas.supernet import search_space
 
 FEW = 1000  # images
-LAYERS = ('block2.1@before', 'stride2@before', 'block2.2@last', 'block2.1@last', 'block1.2@last', 'linear@first')
+LAYERS = ('block2.1@before', 'stride2@before', 'block2.2@last', 'block2.1@last', 'block1.2@last', 'linear@first',
+    'block1.1@last', 'block2.2@before', 'block2.3@before')
 
 def mnist(seeds, endings='own', share='a third'):
     return [supernet_config(s, SHARES[share]['uniform'], endings=endings) for s in seeds]
