@@ -22,7 +22,8 @@ from .files import check_target, check_writable, read_whole, write_whole
 from .runs import RECAL_IMAGES
 from supernet_nas.supernet import (Arch, SubNet, SuperNet, check_arch, count_macs, count_params, kind_of, parse_arch,
     show_arch)
-from .train import EVAL_BATCH, Runtime, evaluate, evaluate_all, progress, recalibrate_bn, runtime
+from .train import (EVAL_BATCH, Runtime, average_statistics, evaluate, evaluate_all, progress,
+    recalibrate_bn, runtime)
 
 # %% ../nbs/05d_choose.ipynb #0bfd4bb5
 UNITS = dict(k=10**3, m=10**6, g=10**9)
@@ -71,13 +72,10 @@ def recalibrate_tree(
 )->SuperNet: # A copy; `archs` alone have new statistics in it
     "Measure the statistics of several networks as `recalibrate_bn` does of each; raises `BadInput` for another bn."
     if net.bn not in TREES: raise BadInput(f'bn {net.bn}: statistics by node are needed, bn {" or ".join(TREES)}')
-    net,seen = rt.prepare(copy.deepcopy(net)).eval(),0
-    bns = [m for m in net.modules() if isinstance(m, _BatchNorm)]
-    for m in bns: m.train()
-    for x in images.to(rt.device).split(EVAL_BATCH):
-        seen += len(x)
-        for m in bns: m.momentum = len(x)/seen
-        with rt.autocast(): net.forward_all(x, archs)
+    net = rt.prepare(copy.deepcopy(net)).eval()
+    bns = [m.train() for m in net.modules() if isinstance(m, _BatchNorm)]
+    batches = images.to(rt.device).split(EVAL_BATCH)
+    average_statistics(bns, batches, lambda x: net.forward_all(x, archs), rt)
     return net.eval()
 
 # %% ../nbs/05d_choose.ipynb #1882eef7

@@ -136,8 +136,8 @@ def load_images(
 )->Data:
     "Read, split and normalise one's own images; raises `BadInput`."
     check_device(device)
-    for n in () if size is None else size if isinstance(size, tuple) else (size,):
-        check_int(n, 'size', LEAST_SIZE, MOST_SIZE)
+    if size is not None:
+        for n in size if isinstance(size, tuple) else (size,): check_int(n, 'size', LEAST_SIZE, MOST_SIZE)
     if not isinstance(path, (str, Path)) or not str(path).strip():
         raise BadInput(f'images {shown(path)}: give a folder, or a .npz file')
     path = Path(path)

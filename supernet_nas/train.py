@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DEVICES', 'PRECISIONS', 'OPTIMIZERS', 'MOST_EPOCHS', 'EVAL_BATCH', 'Runtime', 'runtime', 'check_runtime', 'Recipe',
            'derive_seed', 'progress', 'History', 'steps_per_epoch', 'check_split', 'train', 'evaluate', 'evaluate_all',
-           'recalibrate_bn']
+           'average_statistics', 'recalibrate_bn']
 
 # %% ../nbs/04_train.ipynb #3e555002
 import contextlib, ctypes, hashlib, itertools, math, os, sys, time
@@ -504,6 +504,22 @@ def _check_recalibration(net, images, arch, batch_size):
 
 # %% ../nbs/04_train.ipynb #b27a6421
 @torch.no_grad()
+def average_statistics(
+    bns:list[nn.Module], # BatchNorms in training mode, whose `momentum` is changed
+    batches, # Iterable of images (B, C, H, W)
+    forward, # Called with each; passes every one of `bns` at most once
+    rt:Runtime # Where it runs
+)->int: # Number of images
+    "Make running statistics plain averages over batches; images count equally."
+    seen = 0
+    for x in batches:
+        seen += len(x)
+        for m in bns: m.momentum = len(x)/seen
+        with rt.autocast(), _batch_norm_explained(len(x)): forward(x)
+    return seen
+
+# %% ../nbs/04_train.ipynb #b03798ff
+@torch.no_grad()
 def recalibrate_bn(
     net:nn.Module, # Any module with BatchNorm, changed in place
     images:Tensor, # (N, C, H, W), training images, or batches of them; moved to the device of `rt`
@@ -515,16 +531,14 @@ def recalibrate_bn(
     _check_recalibration(net, images, arch, batch_size)
     bns = [m for m in net.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     if not bns: raise BadInput(f'{type(net).__name__} has no BatchNorm with running statistics to recalibrate')
-    rt,modes,momenta,seen = check_runtime(rt),{m: m.training for m in net.modules()},[m.momentum for m in bns],0
+    rt,modes,momenta = check_runtime(rt),{m: m.training for m in net.modules()},[m.momentum for m in bns]
     shared = [(m, m.running_mean.clone(), m.running_var.clone()) for m in bns if isinstance(m, NodeBatchNorm)]
     rt.prepare(net).eval()
     for m in bns: m.train()
+    way,batches = (() if arch is None else (arch,)),_recalibration_batches(net, images, batch_size, rt.device)
     try:
-        for x in _recalibration_batches(net, images, batch_size, rt.device):
-            seen += len(x)
-            for m in bns: m.momentum = len(x)/seen
-            with rt.autocast(), _batch_norm_explained(len(x)): net(x) if arch is None else net(x, arch)
-        if not seen: raise BadInput('no images: give at least one batch')
+        if not average_statistics(bns, batches, lambda x: net(x, *way), rt):
+            raise BadInput('no images: give at least one batch')
     finally:
         for m,old in zip(bns, momenta): m.momentum = old
         for m,mode in modes.items(): m.training = mode
