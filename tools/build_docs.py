@@ -163,8 +163,8 @@ def page(path, folder):
             parts += exported(src, docs, opts.get('fold'))
         elif opts.get('output')=='asis': parts.append(api(text(c.outputs[0]['data']['text/markdown'])))
         else:
-            if opts.get('echo')!='false': parts.append(code(src))
             shown = [output(o, opts, folder/f'{path.stem}-{c.id}.png') for o in merged(c.outputs)]
+            if opts.get('echo')!='false': shown = [code(src), *shown]
             if 'fold' in opts: shown = [fold(opts['fold'], '\n\n'.join(shown))]
             parts += live(opts['live'], shown) if 'live' in opts else shown
     meta = f"---\nmyst:\n  html_meta:\n    description: {json.dumps(fm['description'])}\n---"
