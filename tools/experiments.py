@@ -51,7 +51,7 @@ def experiments():
     yield '', few(range(3), 'norm_linear') + few(range(3), 'convolution') + few(range(3), 'linear')
     yield '', few((3, 4), 'linear') + few(range(3), 'norm') + few(range(3), 'blocks')
     yield '', mnist((3, 4, 0, 1, 2), 'linear')
-    for part in LAYERS: yield '', few(range(3), part)
+    yield '', [c for part in LAYERS for c in few(range(3), part)]
     adamw = dict(recipe=ADAMW)
     yield '', few(range(3), None, **adamw) + few(range(3), **adamw) + few_alone(range(3), **adamw)
     yield '', few((5, 6, 7)) + few((5, 6, 7), sampler='nested') + few((5, 6, 7), sampler='shallow')
