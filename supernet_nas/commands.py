@@ -416,7 +416,7 @@ def supernet_predict(
     data_root:str=None # Folder with that dataset's files
 ):
     "Class and confidence of image files."
-    from supernet_nas import take  # pandas takes a second to import
+    from supernet_nas import choose, take  # pandas takes a second to import
     if png is not None and compare is None: raise BadInput(f'png {png}: it draws what --compare finds')
     if png is not None: take.check_output(png, '.png')
     net,about = take.load_reader(file, dataset, data_root)
