@@ -61,7 +61,7 @@ class Config:
 
 # %% ../nbs/04b_runs.ipynb #aa7c13de
 RECAL_IMAGES = 10_000  # enough: chapter 5 has the sweep
-CURVE_POINTS = 40  # about as many validations in a training, however long: on few images they would cost more than it
+CURVE_POINTS = 12  # most validations in a training, however long: on few images forty of them cost twice as much as it
 FIXES = dict(bn=('affine', 'parent'), head=('node',), loss=LOSSES, gradient=GRADIENTS, state=STATES,
     endings=(*ENDINGS,)[1:])  # values beside None; endings may be other layers too
 SUPERNET_EPOCHS,SCRATCH_EPOCHS = 12,3  # 12 passes shared by nine networks against 27: some minutes on two cores
