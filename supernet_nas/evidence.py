@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DATA', 'ALONE', 'THIRD', 'THIRD_FEW', 'SHARES', 'SHARES_FEW', 'ADAMW', 'MARGIN', 'MARGIN_FEW', 'Setting', 'supernet',
            'scratch', 'setting_of', 'alone', 'shared', 'nine_with', 'Evidence', 'interval', 'contrast', 'show',
-           'binomial', 'verdict', 'adjusted', 'tau', 'order', 'tau_interval', 'holds']
+           'binomial', 'verdict', 'adjusted', 'tau', 'order', 'tau_interval', 'holds', 'judged']
 
 # %% ../nbs/04h_evidence.ipynb #c1ae18f4
 from dataclasses import dataclass, fields
@@ -383,6 +383,17 @@ def holds(
     "Raises `AssertionError` that names the section unless all is as its text says."
     for i,claim in enumerate(claims, 1):
         assert claim, f'the text of {section} must be rewritten: its claim {i} no longer holds'
+
+# %% ../nbs/04h_evidence.ipynb #de8b3c56
+def judged(
+    estimates:list, # Of `interval`; None: not run
+    rule, # Function of the estimates: does the hypothesis hold?
+    seeds:int=3 # Fewer of any leave it open
+)->str: # 'holds', 'refuted', 'open, 2 of 3 seeds' or 'not run'
+    "What the numbers say of a hypothesis."
+    n = 0 if any(e is None for e in estimates) else min(int(e['n']) for e in estimates)
+    if n<seeds: return f'open, {n} of {seeds} seeds' if n else 'not run'
+    return 'holds' if rule(*estimates) else 'refuted'
 
 # %% ../nbs/04h_evidence.ipynb #542de2eb
 @patch
