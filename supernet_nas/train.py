@@ -79,6 +79,8 @@ def check_runtime(
     return rt or runtime()
 
 # %% ../nbs/04_train.ipynb #e43cc861
+OPTIMIZERS = ('sgd', 'adamw')
+
 @dataclass(frozen=True)
 class Recipe:
     "Hyper-parameters of both arms."
@@ -101,8 +103,6 @@ class Recipe:
     def filled(self)->dict: # What JSON can hold; as runs and files of earlier versions say it
         "The fields, but the optimizer only if it is not SGD."
         return {k: v for k,v in vars(self).items() if (k,v)!=('optimizer', 'sgd')}
-
-OPTIMIZERS = ('sgd', 'adamw')
 
 def _check_real(value, what, fits, allowed):
     "Raises `BadInput` unless `value` is a number that `fits`"
