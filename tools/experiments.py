@@ -1,7 +1,8 @@
 """The runs behind chapters 05b and 05f, in the order in which they are worth most: python tools/experiments.py OUT [--jobs 2]
 
 What OUT already has is not computed again. The hypotheses that they test stand in these chapters. The machine
-of these runs has no bf16 arithmetic, that of the earlier ones had: so the baseline is repeated into OUT/fp32."""
+of these runs has no bf16 arithmetic, that of the earlier ones had: so the baselines, shared endings and networks
+from scratch, are repeated into OUT/fp32."""
 import argparse
 from pathlib import Path
 from supernet_nas.engine import Pool
@@ -51,6 +52,8 @@ def experiments():
     yield '', few(range(3), 'norm_linear') + few(range(3), 'convolution') + few(range(3), 'linear')
     yield '', few((3, 4), 'linear') + few(range(3), 'norm') + few(range(3), 'blocks')
     yield '', mnist((3, 4, 0, 1, 2), 'linear')
+    yield 'fp32', few_alone(range(5))
+    yield 'fp32', [scratch_config(s, ALONE['MNIST'], a) for s in range(5) for a in search_space()]
     yield '', [c for part in LAYERS for c in few(range(3), part)]
     adamw = dict(recipe=ADAMW)
     yield '', few(range(3), None, **adamw) + few(range(3), **adamw) + few_alone(range(3), **adamw)
