@@ -69,7 +69,7 @@ def bn_probe(
 def with_mixture(
     net:SuperNet # With statistics per node, without copies of layers
 )->SuperNet: # A copy
-    "The plain average of all nodes' statistics everywhere: what shared ones are for an ever smaller momentum."
+    "The plain average of all nodes' statistics everywhere: all networks alike, and no memory of the last draws."
     net = deepcopy(net)
     for bn in _per_node(net).values():
         for own in (bn.node_mean, bn.node_var): own[:] = own.mean(0)
