@@ -284,7 +284,7 @@ def run(
     archs = sampler.space if sampler else [c.arch]
     def validate(epoch, net, hist):
         if epoch%-(-c.epochs//CURVE_POINTS)==0 or epoch==c.epochs:
-            n = {net.arch: evaluate(net, data.valid, rt)} if c.arm=='scratch' else evaluate_all(net, data.valid, rt)
+            n = evaluate_all(net, data.valid, rt, archs) if sampler else {c.arch: evaluate(net, data.valid, rt)}
             hist.notes[epoch] = {show_arch(a): n[a] for a in archs}
         if on_epoch: on_epoch(epoch, net, hist)
     fixes,extra = _fixes(c, data, rt)
