@@ -152,8 +152,7 @@ def step_flops(
 
 def train_flops(net, hist:History, x_shape, batch_size:int, separate:bool=False)->int:
     "FLOPs of the whole training that `hist` recorded."
-    kinds = hist.paths or {(): hist.steps}
-    return sum(n*step_flops(net, archs, x_shape, separate) for archs,n in kinds.items())*batch_size
+    return sum(n*step_flops(net, archs, x_shape, separate) for archs,n in hist.paths.items())*batch_size
 
 # %% ../nbs/04b_runs.ipynb #5d170e6e
 def batch_size(
