@@ -113,8 +113,9 @@ class Evidence:
         self.beside = {k: results.beside(k) for k in KINDS}
         for r in results.records.values():
             c = config_from(r['config'])
-            self.of.setdefault(setting_of(c), []).append((c.seed, r))
-            self.sizes |= {(c.widths, a): n for a,n in r['networks'].items()}
+            setting = setting_of(c)
+            self.of.setdefault(setting, []).append((c.seed, r))
+            self.sizes |= {(setting, a): n for a,n in r['networks'].items()}
         for rows in self.of.values(): rows.sort(key=lambda row: (row[0], row[1]['run']))
 
     def _scores(self, setting, stats, split):
@@ -314,12 +315,12 @@ def tau_interval(
 # %% ../nbs/04h_evidence.ipynb #94057c6d
 @patch
 def parameters(self:Evidence,
-    setting:Setting, # For its widths
-    archs:list[str], # Which networks
+    setting:Setting, # Which runs
+    archs:list[str], # Which of their networks
     what:str='parameters' # Or 'macs'
 )->pd.Series:
     "Size of each network: a guess at their order that costs nothing."
-    return pd.Series({a: self.sizes[setting.widths, a][what] for a in archs})
+    return pd.Series({a: self.sizes[setting, a][what] for a in archs})
 
 @patch
 def ranking(self:Evidence,

@@ -152,8 +152,7 @@ def step_flops(
 
 def train_flops(net, hist:History, x_shape, batch_size:int, separate:bool=False)->int:
     "FLOPs of the whole training that `hist` recorded."
-    kinds = hist.paths or {(): hist.steps}
-    return sum(n*step_flops(net, archs, x_shape, separate) for archs,n in kinds.items())*batch_size
+    return sum(n*step_flops(net, archs, x_shape, separate) for archs,n in hist.paths.items())*batch_size
 
 # %% ../nbs/04b_runs.ipynb #5d170e6e
 def batch_size(
@@ -284,7 +283,7 @@ def run(
     archs = sampler.space if sampler else [c.arch]
     def validate(epoch, net, hist):
         if epoch%-(-c.epochs//CURVE_POINTS)==0 or epoch==c.epochs:
-            n = {net.arch: evaluate(net, data.valid, rt)} if c.arm=='scratch' else evaluate_all(net, data.valid, rt)
+            n = evaluate_all(net, data.valid, rt, archs) if sampler else {c.arch: evaluate(net, data.valid, rt)}
             hist.notes[epoch] = {show_arch(a): n[a] for a in archs}
         if on_epoch: on_epoch(epoch, net, hist)
     fixes,extra = _fixes(c, data, rt)

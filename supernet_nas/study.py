@@ -8,7 +8,7 @@ __all__ = ['EVALUATED', 'SAID', 'TIMED', 'WAIT', 'EXPECTED', 'Worker', 'about', 
 
 # %% ../nbs/04e_study.ipynb #64f98f9a
 import functools, heapq, statistics, sys, time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 import torch
 from .data import READING, BadInput, Data, Split, load_data
