@@ -105,13 +105,18 @@ def nine_with(
 
 # %% ../nbs/04h_evidence.ipynb #5119030d
 class Evidence:
-    "The finished runs of a results folder by setting; what is added to the folder later is not seen."
+    "The finished runs of results folders by setting; what is added to a folder later is not seen."
     def __init__(self,
-        results # A `Results` folder
+        results, # A `Results` folder
+        *more # Others, for the runs that those before them do not have
     ):
-        self.results,self.of,self.sizes = results,{},{}
-        self.beside = {k: results.beside(k) for k in KINDS}
-        for r in results.records.values():
+        self.results,self.of,self.sizes,self.beside = results,{},{},{k: {} for k in KINDS}
+        records = {}
+        for folder in (results, *more):
+            new = {k: r for k,r in folder.records.items() if k not in records}
+            for k,found in self.beside.items(): found |= {run: b for run,b in folder.beside(k).items() if run in new}
+            records |= new
+        for r in records.values():
             c = config_from(r['config'])
             setting = setting_of(c)
             self.of.setdefault(setting, []).append((c.seed, r))
