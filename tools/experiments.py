@@ -52,8 +52,8 @@ def experiments():
     yield '', few(range(3), 'norm_linear') + few(range(3), 'convolution') + few(range(3), 'linear')
     yield '', few((3, 4), 'linear') + few(range(3), 'norm') + few(range(3), 'blocks')
     yield '', mnist((3, 4, 0, 1, 2), 'linear')
-    yield 'fp32', few_alone(range(5))
     yield 'fp32', [scratch_config(s, ALONE['MNIST'], a) for s in range(5) for a in search_space()]
+    yield 'fp32', few_alone(range(5))
     yield '', [c for part in LAYERS for c in few(range(3), part)]
     adamw = dict(recipe=ADAMW)
     yield '', few(range(3), None, **adamw) + few(range(3), **adamw) + few_alone(range(3), **adamw)
