@@ -52,11 +52,11 @@ def experiments():
     yield '', few(range(3), 'norm_linear') + few(range(3), 'convolution') + few(range(3), 'linear')
     yield '', few((3, 4), 'linear') + few(range(3), 'norm') + few(range(3), 'blocks')
     yield '', mnist((3, 4, 0, 1, 2), 'linear')
-    yield 'fp32', [scratch_config(s, ALONE['MNIST'], a) for s in range(5) for a in search_space()]
     yield 'fp32', few_alone(range(5))
-    yield '', [c for part in LAYERS for c in few(range(3), part)]
     adamw = dict(recipe=ADAMW)
     yield '', few(range(3), None, **adamw) + few(range(3), **adamw) + few_alone(range(3), **adamw)
+    yield '', [c for part in LAYERS for c in few(range(3), part)]
+    yield 'fp32', [scratch_config(s, ALONE['MNIST'], a) for s in range(5) for a in search_space()]
     yield '', few((5, 6, 7)) + few((5, 6, 7), sampler='nested') + few((5, 6, 7), sampler='shallow')
     for seed in range(5): yield '', levels([seed])
     for seed in range(5): yield '', larger(seed)
