@@ -255,6 +255,10 @@ def _data_of(file, about, worker):
     data,rt = replace(worker, dataset=name, n_train=n_train, size=size).ready()
     return _as_trained(data, about, file) if own else data, rt
 
+def _are_others(data, about):
+    "Whether a network was trained on other images, as far as its file says"
+    return about.get('data') not in (None, data.digest)
+
 # %% ../nbs/05a_commands.ipynb #1ce18ae5
 def supernet_eval(
     file:str, # A .safetensors file of `supernet_train` or `supernet_study`
@@ -275,7 +279,9 @@ def supernet_eval(
         raise BadInput(f'{file} holds the one architecture {show_arch(net.arch)}, not {arch}')
     worker = Worker(dataset, data_root, None, device, precision, threads or CORES, images=images)
     data,rt = _data_of(file, about, worker)
-    scores = about.get('scores', []) if data.name==about.get('dataset') else []
+    others = _are_others(data, about)
+    if others: print('other images than it was trained on: some may be training images')
+    scores = about.get('scores', []) if data.name==about.get('dataset') and not others else []
     saved = {(s['arch'], s['split']): s['n_correct'] for s in scores}
     for part in ('valid', 'test'):
         split = getattr(data, part)
@@ -398,6 +404,7 @@ def supernet_choose(
     net,about = _load_supernet(file, save)
     worker = Worker(dataset, data_root, None, device, precision, threads or CORES, images=images)
     data,rt = _data_of(file, about, worker)
+    if _are_others(data, about): raise BadInput(f'{file} was trained on other images: give those, to choose by')
     scores = choose.score_space(net, data, rt, *budget, evaluations, seed)
     best = choose.best_under(scores, *budget)
     print(choose.show_scores(scores, best))

@@ -216,7 +216,8 @@ def _check_preparation(about, config):
 def _check_about(about, net):
     "Raises `BadInput` for entries of another form than the commands expect"
     if not isinstance(about, dict): raise BadInput(f'about {shown(about)}: give names and values')
-    if not isinstance(about.get('dataset', ''), str): raise BadInput(f'dataset {shown(about["dataset"])}: give a name')
+    for k,what in dict(dataset='a name', data='a SHA-256').items():
+        if not isinstance(about.get(k, ''), str): raise BadInput(f'{k} {shown(about[k])}: give {what}')
     if about.get('n_train') is not None: check_int(about['n_train'], 'n_train')
     _check_preparation(about, net.config)
     scores = about.get('scores', [])
@@ -226,7 +227,7 @@ def _check_about(about, net):
 # %% ../nbs/04a_files.ipynb #a96d7395
 def net_bytes(
     net:SuperNet|SubNet, # What to save, in any float type and on any device
-    **about # What prediction needs: classes, mean, std, size; and anything JSON can hold: dataset, seed, scores
+    **about # What prediction needs: classes, mean, std, size; and anything JSON can hold: dataset, data, scores
 )->bytes: # A safetensors file; equal for equal networks
     "Weights, buffers and configuration as one file; raises `BadInput` for what could not be loaded again."
     kind = type(net).__name__

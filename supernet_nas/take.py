@@ -62,7 +62,8 @@ def take_out(
     "Take a network out of a supernet for use by itself; raises `BadInput` for a network that is not in it."
     images = data.train.x[:RECAL_IMAGES]
     sub = recalibrate_bn(net.subnet(check_arch(arch, net.max_depths)), images, rt=rt)
-    said = dict(dataset=data.name, recal_images=len(images), supernet={k: v for k,v in about.items() if k!='scores'})
+    said = dict(dataset=data.name, data=data.digest, recal_images=len(images))
+    said['supernet'] = {k: v for k,v in about.items() if k!='scores'}
     if data.n_train: said['n_train'] = data.n_train
     return sub, said|data.reading
 

@@ -8,6 +8,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 sys.path.insert(0, str(ROOT/'tools'))
 from trial import Started, command, records, refused, study_options, succeeds, tiny, write_images, write_root
+from supernet_nas.files import load_net, save_net
 
 COMMANDS = [f'supernet_{c}' for c in 'study train eval report calibrate probe bench choose export predict'.split()]
 
@@ -112,6 +113,19 @@ def test_own_images(tmp_path):
     refused('supernet_eval', f, '--images', photos, '--threads', 1, says=("'other'", "'left'"))
     refused('supernet_train', f, '--images', photos, '--data-root', photos, says=('not beside --images',))
     refused('supernet_calibrate', '--out', out, '--jobs', 1, says=('--images',))
+
+def test_other_images_than_trained_on(tmp_path):
+    "One image more moves others from training to test: no score is compared, and nothing is chosen by them"
+    photos,f,old = write_images(tmp_path/'photos'),tmp_path/'net.safetensors',tmp_path/'old.safetensors'
+    images = '--images', photos, '--threads', 1
+    succeeds('supernet_train', f, *images, '--widths', '2,4', '--depths', '2,1', '--epochs', 2)
+    net,about = load_net(f)
+    save_net(net, old, **{k: v for k,v in about.items() if k!='data'})  # as files of earlier versions are
+    (photos/'left'/'more.png').write_bytes((photos/'left'/'00.png').read_bytes())
+    found = succeeds('supernet_eval', f, *images)
+    assert found.startswith('other images than it was trained on: some may be training images\n') and 'saved' not in found
+    refused('supernet_choose', f, *images, says=('net.safetensors was trained on other images',), within=tmp_path)
+    assert 'saved' in succeeds('supernet_eval', old, *images) and 'chosen' in succeeds('supernet_choose', old, *images)
 
 def test_stopped_training_goes_on(root, tmp_path):
     "Ctrl-C says what is kept, and the same command ends with the file of an undisturbed training"
