@@ -253,7 +253,8 @@ def _data_of(file, about, worker):
     n_train = about.get('n_train') if name==about.get('dataset') else None
     size = tuple(about['size']) if own and 'size' in about else None
     data,rt = replace(worker, dataset=name, n_train=n_train, size=size).ready()
-    return _as_trained(data, about, file) if own else data, rt
+    other = own or name!=about.get('dataset') and about.keys()&{'dataset', *READING}
+    return _as_trained(data, about, file) if other else data, rt
 
 def _are_others(data, about):
     "Whether a network was trained on other images, as far as its file says"
