@@ -289,10 +289,17 @@ def supernet_eval(
         counts = {net.arch: evaluate(net, split, rt)} if own else evaluate_all(net, split, rt)
         found = {show_arch(a): n for a,n in counts.items() if only in (None, a)}
         _show_scores([dict(bn='own' if own else 'node', split=part, n_total=len(split.y), n_correct=found)])
-        off = max(abs(n-saved.get((a, part), n)) for a,n in found.items())
-        if saved: print(f'up to {off} images from the saved scores{_in_words(about, rt)}' if off else 'same as saved')
+        _compare(found, {a: n for (a,p),n in saved.items() if p==part}, _in_words(about, rt))
 
 # %% ../nbs/05a_commands.ipynb #16630ccf
+def _compare(found, saved, why):
+    "Say how far scores are from those that a file has"
+    both = found.keys()&saved.keys()
+    if not both: return
+    off = max(abs(found[a]-saved[a]) for a in both)
+    some = '' if both==found.keys() else f' ({len(both)} of {len(found)} are)'
+    print((f'up to {off} images from the saved scores{why}' if off else 'same as saved')+some)
+
 def _in_words(about, rt):
     "Why scores may differ a little, if it is known"
     saved = about.get('precision', rt.precision)
