@@ -379,10 +379,10 @@ EXAMPLES = dict(
 # %% ../nbs/05a_commands.ipynb #17552de6
 def _load_supernet(file, save):
     "A supernet to choose from, and what its file says; first it is checked where the choice is saved"
-    if save is not None:
-        if Path(save).absolute()==Path(file).absolute(): raise BadInput(f'save {save}: it would replace the supernet')
-        check_target(save)
+    if save is not None: check_target(save)
     net,about = load_net(file)
+    if save is not None and Path(save).exists() and Path(save).samefile(file):
+        raise BadInput(f'save {save}: it would replace the supernet')
     if isinstance(net, SubNet): raise BadInput(f'{file} holds the one network {show_arch(net.arch)}: nothing to choose')
     return net, about
 
