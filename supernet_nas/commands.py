@@ -74,13 +74,13 @@ def training_options(
     "What both training commands take, checked before anything is loaded; raises `BadInput`."
     check_limits(threads=threads)
     widths,depths = parse_ints(widths, 'widths'),parse_ints(depths, 'depths')
-    SuperNet(widths, depths)
     dataset = _dataset(dataset, data_root, images, size)
     given = dict(lr=lr, batch_size=batch_size, weight_decay=weight_decay, optimizer=optimizer)
     recipe = Recipe(**{k: v for k,v in given.items() if v is not None})
     fixes = dict(bn=bn, head=head, loss=loss, gradient=gradient, state=state, endings=endings)
     own = {k: v for k,v in fixes.items() if v is not None} | ({} if sampler is None else dict(sampler=sampler))
     supernet_config(0, 1, **dict(sampler='uniform', max_depths=depths)|own)
+    with torch.device('meta'): SuperNet(widths, depths, **{k: own[k] for k in ('bn', 'head', 'endings') if k in own})
     worker = Worker(dataset, data_root, n_train, device, precision, threads, images=images, size=size)
     both = dict(widths=widths, dataset=dataset, n_train=n_train, recipe=recipe)
     return own|dict(max_depths=depths), both, worker
