@@ -52,7 +52,7 @@ class Terminated(BaseException):
     "The system, or a person, asked this process to end."
 
 ENDS = {KeyboardInterrupt: (128+signal.SIGINT, 'stopped'), Terminated: (128+signal.SIGTERM, 'terminated'),
-        BrokenPipeError: (128+signal.SIGPIPE, 'nobody reads the output')}
+        BrokenPipeError: (128+getattr(signal, 'SIGPIPE', 13), 'nobody reads the output')}  # Windows has no SIGPIPE
 
 def _terminate(number, frame): raise Terminated
 
