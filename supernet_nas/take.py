@@ -136,12 +136,12 @@ def draw_disagreements(
     about:dict, # See `load_reader`
     names:tuple[str, str] # Of the two networks
 ):
-    "The first `MOST_DRAWN` images of them, as the first network sees them, with both classes."
+    "The first `MOST_DRAWN` images of them, as they are read for the first network, with both classes."
     few = found.iloc[:MOST_DRAWN]
     fig,axs = _grid(len(few))
-    x = read_images(list(few.index), about)
-    for ax,im,(_,r) in zip(axs, (x-x.amin())/(x.amax()-x.amin()), few.iterrows()):
-        ax.imshow(im.movedim(0, 2), cmap='gray')
+    size,channels = [int(v) for v in about['size']],len(about['mean'])
+    for ax,(f,r) in zip(axs, few.iterrows()):
+        ax.imshow(read_image(f, size, channels), cmap='gray', vmin=0, vmax=255)
         ax.set_title(f'{short(r.label, 20)} or {short(r.other, 20)}', fontsize=8, pad=2, parse_math=False)
     more = f', the first {len(few)} of {len(found)}' if len(few)<len(found) else ''
     fig.suptitle(f'{short(names[0])} or {short(names[1])}{more}', fontsize=9, parse_math=False)
