@@ -256,7 +256,7 @@ def images_to_check(
 )->torch.Tensor|None: # (N, C, H, W), normalised; None where the images are not at hand
     "The first validation images, if they are embedded or `data_root` is given."
     name = dataset or about.get('dataset')
-    if name is None or not data_root and name!='MNIST': return None
+    if name not in DATASETS or not data_root and name!='MNIST': return None
     return load_data(name, data_root).valid.x[:CHECKED]
 
 # %% ../nbs/05e_take.ipynb #5e09abba
