@@ -244,21 +244,28 @@ def _as_trained(data, about, file):
 
 # %% ../nbs/05a_commands.ipynb #841d90dd
 def _data_of(file, about, worker):
-    "Data and runtime for a saved network: what it was trained on, or what the worker is told; raises `BadInput`"
+    "All data, and the runtime, for a saved network: of its training, or what the worker is told; raises `BadInput`"
     own = worker.images is not None
     if own: _dataset(worker.dataset, worker.data_root, worker.images, None)
     name = 'images' if own else about.get('dataset') if worker.dataset is None else worker.dataset
     if name=='images' and not own: raise BadInput(f'{file} was trained on own images: give --images')
     if name is None: raise BadInput(f'{file} does not say what it was trained on: give --dataset')
-    n_train = about.get('n_train') if name==about.get('dataset') else None
     size = tuple(about['size']) if own and 'size' in about else None
-    data,rt = replace(worker, dataset=name, n_train=n_train, size=size).ready()
+    data,rt = replace(worker, dataset=name, size=size).ready()
     other = own or name!=about.get('dataset') and about.keys()&{'dataset', *READING}
     return _as_trained(data, about, file) if other else data, rt
 
 def _are_others(data, about):
     "Whether a network was trained on other images, as far as its file says"
     return about.get('data') not in (None, data.digest)
+
+def _trained_on(data, about, file):
+    "Data as a network was trained on them, perhaps few of all training images; raises `BadInput` for other images"
+    if _are_others(data, about): raise BadInput(f'{file} was trained on other images: give those, to choose by')
+    n = about.get('n_train') if data.name==about.get('dataset') else None
+    if n is None: return data
+    if n>len(data.train): raise BadInput(f'{file} was trained on {n} images, here are {len(data.train)}: give those')
+    return replace(data, train=Split(data.train.x[:n], data.train.y[:n]), n_train=n)
 
 # %% ../nbs/05a_commands.ipynb #1ce18ae5
 def supernet_eval(
@@ -412,7 +419,7 @@ def supernet_choose(
     net,about = _load_supernet(file, save)
     worker = Worker(dataset, data_root, None, device, precision, threads or CORES, images=images)
     data,rt = _data_of(file, about, worker)
-    if _are_others(data, about): raise BadInput(f'{file} was trained on other images: give those, to choose by')
+    data = _trained_on(data, about, file)
     scores = choose.score_space(net, data, rt, *budget, evaluations, seed)
     best = choose.best_under(scores, *budget)
     print(choose.show_scores(scores, best))

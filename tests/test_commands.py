@@ -118,7 +118,7 @@ def test_other_images_than_trained_on(tmp_path):
     "One image more moves others from training to test: no score is compared, and nothing is chosen by them"
     photos,f,old = write_images(tmp_path/'photos'),tmp_path/'net.safetensors',tmp_path/'old.safetensors'
     images = '--images', photos, '--threads', 1
-    succeeds('supernet_train', f, *images, '--widths', '2,4', '--depths', '2,1', '--epochs', 2)
+    succeeds('supernet_train', f, *images, '--widths', '2,4', '--depths', '2,1', '--epochs', 2, '--n-train', 40)
     net,about = load_net(f)
     save_net(net, old, **{k: v for k,v in about.items() if k!='data'})  # as files of earlier versions are
     (photos/'left'/'more.png').write_bytes((photos/'left'/'00.png').read_bytes())
@@ -126,6 +126,11 @@ def test_other_images_than_trained_on(tmp_path):
     assert found.startswith('other images than it was trained on: some may be training images\n') and 'saved' not in found
     refused('supernet_choose', f, *images, says=('net.safetensors was trained on other images',), within=tmp_path)
     assert 'saved' in succeeds('supernet_eval', old, *images) and 'chosen' in succeeds('supernet_choose', old, *images)
+    for i in range(12): (photos/'left'/f'{i:02}.png').unlink()
+    images = '--images', photos.rename(tmp_path/'fewer'), '--threads', 1  # another name: what is loaded is kept
+    assert 'other images' in succeeds('supernet_eval', f, *images), 'no training image is needed'
+    refused('supernet_choose', f, *images, says=('was trained on other images',))
+    refused('supernet_choose', old, *images, says=('was trained on 40 images, here are',))
 
 def test_stopped_training_goes_on(root, tmp_path):
     "Ctrl-C says what is kept, and the same command ends with the file of an undisturbed training"
