@@ -293,8 +293,8 @@ def supernet_eval(
     saved = {(s['arch'], s['split']): s['n_correct'] for s in scores}
     for part in ('valid', 'test'):
         split = getattr(data, part)
-        counts = {net.arch: evaluate(net, split, rt)} if own else evaluate_all(net, split, rt)
-        found = {show_arch(a): n for a,n in counts.items() if only in (None, a)}
+        counts = {net.arch: evaluate(net, split, rt)} if own else evaluate_all(net, split, rt, only and [only])
+        found = {show_arch(a): n for a,n in counts.items()}
         _show_scores([dict(bn='own' if own else 'node', split=part, n_total=len(split.y), n_correct=found)])
         _compare(found, {a: n for (a,p),n in saved.items() if p==part}, _in_words(about, rt))
 

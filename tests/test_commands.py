@@ -1,6 +1,7 @@
 "The console scripts as a user meets them, in this process where that is enough: help, results; faults are in test_faults."
 import configparser, re, signal, subprocess, sys
 from pathlib import Path
+from unittest.mock import patch
 import pandas as pd
 import pytest
 
@@ -9,6 +10,7 @@ BIN = Path(sys.executable).parent
 sys.path.insert(0, str(ROOT/'tools'))
 from trial import Started, command, records, refused, study_options, succeeds, tiny, write_images, write_root
 from supernet_nas.files import load_net, save_net
+from supernet_nas.train import evaluate_all
 
 COMMANDS = [f'supernet_{c}' for c in 'study train eval report calibrate probe bench choose export predict'.split()]
 
@@ -47,6 +49,10 @@ def test_eval_finds_the_same_numbers(root, tmp_path):
     assert len(lines)==4 and set(lines)<=set(trained.splitlines())
     assert found.count('same as saved')==2
     assert max(float(l.split('=')[1].split()[0]) for l in lines)>20, 'a network that guesses would pass'
+    with patch('supernet_nas.commands.evaluate_all', wraps=evaluate_all) as scored:
+        one = succeeds('supernet_eval', f, '--data-root', root, '--device', 'cpu', '--precision', 'fp32', '--threads', 1, '--arch', '2,1')
+    assert [l for l in one.splitlines() if '/' in l]==[l for l in lines if '2,1' in l] and one.count('same as saved')==2
+    assert [c.args[3] for c in scored.call_args_list]==[[(2,1)]]*2, 'no other network is scored'
     refused('supernet_eval', f, '--arch', '3,1', says=('3,1', '1..2'))
 
 def test_nothing_is_computed_twice(study):
