@@ -101,7 +101,7 @@ def engine_for(
     cluster:str|None=None, # Address of a Ray cluster
     gpu_share:float|None=None # Of a GPU for each run, on a cluster
 )->'Serial|Pool|Cluster':
-    "The engine that the options ask for: by default as many processes as there are cores, on a GPU one."
+    "The engine that the options ask for: by default as many processes as the cores allow, on a GPU one."
     check_limits(jobs=jobs)
     if cluster is None and gpu_share is not None: raise BadInput(f'gpu_share {gpu_share}: for --cluster only')
     if gpu_share is not None and not 0<gpu_share<=1:
@@ -109,7 +109,8 @@ def engine_for(
     if cluster is not None:
         if jobs: raise BadInput(f'jobs {jobs}: for this machine, not beside --cluster, which uses all its CPUs')
         return Cluster(cluster, Path(__file__).parent, gpu_share or 0)
-    jobs = jobs or (CORES if runtime(worker.device, worker.precision).device=='cpu' else 1)
+    most = max(CORES//(worker.threads or 1), 1)
+    jobs = jobs or (most if runtime(worker.device, worker.precision).device=='cpu' else 1)
     return Serial() if jobs==1 else Pool(jobs)
 
 def _folder(out):
@@ -123,7 +124,7 @@ def supernet_study(
     scratch_epochs:int=SCRATCH_EPOCHS, # Epochs of each network from scratch
     seeds:str='0', # Comma-separated
     out:str='out', # Folder for runs, tables, figures and the supernets' weights; finished runs in it are skipped
-    jobs:int=None, # Runs at a time on this machine; default: one for each core, on a GPU one
+    jobs:int=None, # Runs at a time on this machine; default: cores divided by threads, on a GPU one
     cluster:str=None, # Compute on a Ray cluster: auto, or its address
     gpu_share:float=None, # On a cluster: share of a GPU for each run; default: a CPU
     keep:bool=False, # Keep the weights of the networks from scratch too
@@ -154,7 +155,7 @@ def supernet_calibrate(
     device:str='auto', # auto, cuda, mps or cpu
     precision:str='auto', # auto, bf16 or fp32
     threads:int=1, # CPU threads for each supernet
-    jobs:int=None # Supernets at a time; default: one for each core, on a GPU one
+    jobs:int=None # Supernets at a time; default: cores divided by threads, on a GPU one
 ):
     "For every saved supernet: accuracy against the number of recalibration images, and with batch statistics."
     check_limits(threads=threads)
@@ -328,7 +329,7 @@ def supernet_probe(
     device:str='auto', # auto, cuda, mps or cpu
     precision:str='auto', # auto, bf16 or fp32
     threads:int=1, # CPU threads for each supernet
-    jobs:int=None # Supernets at a time; default: one for each core, on a GPU one
+    jobs:int=None # Supernets at a time; default: cores divided by threads, on a GPU one
 ):
     "Look inside uniform supernets on MNIST while they train, and fine-tune their networks."
     from supernet_nas.probes import Prober  # pandas and matplotlib take a second to import
