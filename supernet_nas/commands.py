@@ -166,6 +166,7 @@ def supernet_calibrate(
     files = {r: f for r,f in files.items() if arms.get(r, {}).get('arm')=='supernet'}
     todo = [r for r in files if not results.has(f'{r}.calibration')]
     print(f'saved supernets in {results.folder}: {len(files)}, already scored: {len(files)-len(todo)}', flush=True)
+    if todo: check_writable(results.runs)
     data_of = {r: (arms[r]['dataset'], arms[r].get('n_train')) for r in todo}
     for kind in sorted(set(data_of.values()), key=str):
         if kind[0]=='images' and images is None: raise BadInput(f'{out} has supernets of own images: give --images')
@@ -340,6 +341,7 @@ def supernet_probe(
         raise BadInput(f'{out} has no uniform supernet of {epochs} epochs on all of MNIST, widths 16,32, depths 3,3, '
                        f'for seeds {", ".join(missing)}: run supernet_study first')
     tasks = [_probe_task(c, results) for c in configs if not results.has(f'{c.run}.probe')]
+    if tasks: check_writable(results.runs)
     def save(task, content):
         results.add(content)
         return f"{len(content['probes'])} probes, {len(content['scores'])//2} kinds of scores"

@@ -10,6 +10,8 @@ BIN = Path(sys.executable).parent
 sys.path.insert(0, str(ROOT/'tools'))
 from trial import Started, command, records, refused, study_options, succeeds, tiny, write_images, write_root
 from supernet_nas.files import load_net, save_net
+from supernet_nas.runs import config_from
+from supernet_nas.store import Results
 from supernet_nas.train import evaluate_all
 
 COMMANDS = [f'supernet_{c}' for c in 'study train eval report calibrate probe bench choose export predict'.split()]
@@ -75,6 +77,9 @@ def test_report_from_the_runs_alone(study, tmp_path):
 def test_calibrate_once(study):
     "More kinds of statistics for the saved supernets, once, beside their runs"
     options = ['--out', study[1], '--data-root', study[0][study[0].index('--data-root')+1], '--device', 'cpu', '--jobs', 1]
+    with patch('tempfile.TemporaryFile', side_effect=OSError(30, 'Read-only file system')), patch('supernet_nas.commands.compute') as work:
+        refused('supernet_calibrate', *options, says=('cannot write to folder', 'Read-only'), within=study[1])
+    assert not work.called
     said = succeeds('supernet_calibrate', *options)
     assert '3 kinds of statistics' in said, said
     found, = (study[1]/'runs').glob('*.calibration.json')
@@ -95,6 +100,10 @@ def test_fixes_from_the_command_line(root, tmp_path):
 
 def test_probe_needs_its_runs(study):
     refused('supernet_probe', '--seeds', '0,7', '--out', study[1], says=('seeds 0, 7', 'run supernet_study first'))
+    uniform = next(r for r in Results(study[1], readonly=True).records.values() if r['config']['arm']=='supernet')
+    same = lambda seed, epochs: config_from(uniform['config'])
+    with patch('supernet_nas.commands.supernet_config', same), patch('tempfile.TemporaryFile', side_effect=OSError(30, 'Read-only')):
+        refused('supernet_probe', '--out', study[1], says=('cannot write to folder', 'Read-only'), within=study[1])
 
 def test_two_at_a_time_are_the_same(study, root, tmp_path):
     "One thread a run: the numbers do not depend on the number of cores"
