@@ -16,7 +16,7 @@ from fastcore.meta import delegates
 from .data import READING, BadInput, Split, check_int, shown
 from .console import Terminated
 from .engine import Cluster, Pool, Serial
-from .files import Checkpoint, check_target, check_writable, load_net, save_net
+from .files import Checkpoint, check_reading, check_target, check_writable, load_net, save_net
 from .runs import SCRATCH_EPOCHS, SUPERNET_EPOCHS, describe, run, scratch_config, supernet_config
 from .store import Results
 from .study import EVALUATED, Calibrator, Task, Worker, about, compute, study
@@ -234,8 +234,7 @@ def _train_on(c, data, rt, kept):
 # %% ../nbs/05a_commands.ipynb #832e4ee9
 def _as_trained(data, about, file):
     "Data with the classes and the normalisation of a saved network; raises `BadInput`"
-    if lacking := [k for k in READING if k not in about]:
-        raise BadInput(f'{file} does not say how images are read: {", ".join(lacking)} missing')
+    check_reading(about, file)
     if list(data.classes)!=about['classes']:
         raise BadInput(f'images of classes {shown(data.classes)}: {file} knows {shown(about["classes"])}')
     old,new = (torch.tensor([d['mean'], d['std']])[:,None,:,None,None] for d in (vars(data), about))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MOST_BYTES', 'KEY', 'OLD_KEYS', 'MOST_NUMBERS', 'read_whole', 'write_whole', 'check_writable', 'check_target',
-           'remove_stale', 'net_bytes', 'save_net', 'load_net', 'Checkpoint']
+           'remove_stale', 'check_reading', 'net_bytes', 'save_net', 'load_net', 'Checkpoint']
 
 # %% ../nbs/04a_files.ipynb #da998b15
 import errno, hashlib, inspect, io, json, math, os, re, stat, tempfile, threading, time, warnings
@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from .data import BadInput, check_choice, check_int, short, shown
+from .data import READING, BadInput, check_choice, check_int, short, shown
 from .supernet import LIMITS, SuperNet, SubNet, check_arch, check_built, kept_in, parse_arch
 
 # %% ../nbs/04a_files.ipynb #e3d1d221
@@ -223,6 +223,17 @@ def _check_about(about, net):
     scores = about.get('scores', [])
     if not isinstance(scores, list): raise BadInput(f'scores {shown(scores)}: give a list')
     for s in scores: _check_score(s, net)
+
+# %% ../nbs/04a_files.ipynb #599693e6
+def check_reading(
+    about:dict, # Of `load_net`, which has checked what is there
+    file:str|Path='the file', # For the message
+    advice:str='' # What to do
+)->dict: # Its entries of `READING`
+    "What a file says about images; raises `BadInput` for what is missing."
+    if lacking := [k for k in READING if k not in about]:
+        raise BadInput(f'{short(file)} does not say how images are read ({", ".join(lacking)} missing){advice}')
+    return {k: about[k] for k in READING}
 
 # %% ../nbs/04a_files.ipynb #a96d7395
 def net_bytes(
