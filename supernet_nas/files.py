@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from .data import READING, BadInput, check_choice, check_int, short, shown
-from .supernet import LIMITS, SuperNet, SubNet, check_arch, check_built, kept_in, parse_arch
+from .supernet import LIMITS, SuperNet, SubNet, check_built, kept_in, parse_arch
 
 # %% ../nbs/04a_files.ipynb #e3d1d221
 MOST_BYTES = 2**30  # of a file that is read at once; `LIMITS['numbers']` in fp64 take 0.8 GB
