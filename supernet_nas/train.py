@@ -333,7 +333,7 @@ class _Progress:
         for k,v in state['hist'].items(): setattr(self.hist, k, Counter(v) if k=='paths' else v)
 
 # %% ../nbs/04_train.ipynb #61c49679
-def _data_of(split):
+def _hash_of(split):
     "Hashes of images and labels; of batches, how many"
     if not isinstance(split, Split): return f'{len(split)} batches'
     return ' '.join(hashlib.sha256(t.cpu().contiguous().numpy()).hexdigest()[:16] for t in (split.x, split.y))
@@ -344,7 +344,7 @@ def _training_of(net, split, epochs, sampler, recipe, seed, rt, made)->dict:
     "What must be the same where a training goes on; of what was `made` outside, the names"
     names = {k: _name(m) for k,m in dict(sampler=type(sampler), **made).items()}
     return dict(network=f'{type(net).__name__} {getattr(net, "config", "")}', epochs=epochs, seed=seed,
-                recipe=str(recipe), data=_data_of(split), precision=rt.precision,
+                recipe=str(recipe), data=_hash_of(split), precision=rt.precision,
                 space=' '.join(map(show_arch, sampler.space)) if sampler else '') | names
 
 def _resume(checkpoint, progress, what):

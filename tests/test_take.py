@@ -120,7 +120,7 @@ def test_export(world, tmp_path, suffix):
     f,(net,about) = tmp_path/f'net{suffix}',load_net(world.net)
     said = succeeds('supernet_export', world.net, f, '--data-root', world.root)
     assert f'{f.stat().st_size:,} bytes' in said and len(list(tmp_path.iterdir()))==1
-    run,meta = take.WAYS[suffix][1](f.read_bytes())
+    run,meta = take.FORMATS[suffix][1](f.read_bytes())
     for n in (1, 7, 200):
         with torch.no_grad(): assert torch.allclose(run(world.data.test.x[:n]), net(world.data.test.x[:n]), atol=1e-4)
     assert {k: meta[k] for k in take.READING}=={k: about[k] for k in take.READING}
