@@ -52,7 +52,7 @@ class Terminated(BaseException):
     "The system, or a person, asked this process to end."
 
 ENDS = {KeyboardInterrupt: (128+signal.SIGINT, 'stopped'), Terminated: (128+signal.SIGTERM, 'terminated'),
-        BrokenPipeError: (128+signal.SIGPIPE, 'nobody reads the output')}
+        BrokenPipeError: (128+getattr(signal, 'SIGPIPE', 13), 'nobody reads the output')}  # Windows has no SIGPIPE
 
 def _terminate(number, frame): raise Terminated
 
@@ -66,7 +66,12 @@ def _exit_code(e):
     from supernet_nas.data import BadInput
     from supernet_nas.study import Unfinished
     if isinstance(e, (BadInput, OSError)): return 2
-    return 1 if isinstance(e, (Unfinished, FloatingPointError, MemoryError)) else None
+    return 1 if isinstance(e, (Unfinished, FloatingPointError)) or _out_of_memory(e) else None
+
+def _out_of_memory(e):
+    "Whether Python, or PyTorch on whatever device, got no memory"
+    words = 'out of memory', 'DefaultCPUAllocator'
+    return isinstance(e, MemoryError) or isinstance(e, RuntimeError) and any(w in str(e) for w in words)
 
 # %% ../nbs/04g_console.ipynb #1ae0ceed
 def call(
@@ -86,7 +91,7 @@ def call(
     except Exception as e:
         code = _exit_code(e)
         if code is None: raise
-        _say(name, shortened(' '.join(str(e).split()), 400))
+        _say(name, 'out of memory' if _out_of_memory(e) else shortened(' '.join(str(e).split()), 400))
     _close_stdout()
     return code
 

@@ -232,7 +232,7 @@ READING = ('classes', 'mean', 'std', 'size')  # how images become input, and wha
 @dataclass(frozen=True)
 class Data:
     "One dataset, split and normalised; `test` is only for the final score"
-    name: str # torchvision's class name
+    name: str # Of `DATASETS`, or 'images': one's own
     train: Split # (55000, 1, 28, 28) for MNIST
     valid: Split # (5000, 1, 28, 28) for MNIST
     test: Split # (10000, 1, 28, 28) for MNIST

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MOST_BYTES', 'KEY', 'OLD_KEYS', 'MOST_NUMBERS', 'read_whole', 'write_whole', 'check_writable', 'check_target',
-           'remove_stale', 'net_bytes', 'save_net', 'load_net', 'Checkpoint']
+           'remove_stale', 'check_reading', 'net_bytes', 'save_net', 'load_net', 'Checkpoint']
 
 # %% ../nbs/04a_files.ipynb #da998b15
 import errno, hashlib, inspect, io, json, math, os, re, stat, tempfile, threading, time, warnings
@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from .data import BadInput, check_choice, check_int, short, shown
-from .supernet import LIMITS, SuperNet, SubNet, check_arch, check_built, kept_in, parse_arch
+from .data import READING, BadInput, check_choice, check_int, short, shown
+from .supernet import LIMITS, SuperNet, SubNet, check_built, kept_in, parse_arch
 
 # %% ../nbs/04a_files.ipynb #e3d1d221
 MOST_BYTES = 2**30  # of a file that is read at once; `LIMITS['numbers']` in fp64 take 0.8 GB
@@ -216,17 +216,29 @@ def _check_preparation(about, config):
 def _check_about(about, net):
     "Raises `BadInput` for entries of another form than the commands expect"
     if not isinstance(about, dict): raise BadInput(f'about {shown(about)}: give names and values')
-    if not isinstance(about.get('dataset', ''), str): raise BadInput(f'dataset {shown(about["dataset"])}: give a name')
+    for k,what in dict(dataset='a name', data='a SHA-256').items():
+        if not isinstance(about.get(k, ''), str): raise BadInput(f'{k} {shown(about[k])}: give {what}')
     if about.get('n_train') is not None: check_int(about['n_train'], 'n_train')
     _check_preparation(about, net.config)
     scores = about.get('scores', [])
     if not isinstance(scores, list): raise BadInput(f'scores {shown(scores)}: give a list')
     for s in scores: _check_score(s, net)
 
+# %% ../nbs/04a_files.ipynb #599693e6
+def check_reading(
+    about:dict, # Of `load_net`, which has checked what is there
+    file:str|Path='the file', # For the message
+    advice:str='' # What to do
+)->dict: # Its entries of `READING`
+    "What a file says about images; raises `BadInput` for what is missing."
+    if lacking := [k for k in READING if k not in about]:
+        raise BadInput(f'{short(file)} does not say how images are read ({", ".join(lacking)} missing){advice}')
+    return {k: about[k] for k in READING}
+
 # %% ../nbs/04a_files.ipynb #a96d7395
 def net_bytes(
     net:SuperNet|SubNet, # What to save, in any float type and on any device
-    **about # What prediction needs: classes, mean, std, size; and anything JSON can hold: dataset, seed, scores
+    **about # What prediction needs: classes, mean, std, size; and anything JSON can hold: dataset, data, scores
 )->bytes: # A safetensors file; equal for equal networks
     "Weights, buffers and configuration as one file; raises `BadInput` for what could not be loaded again."
     kind = type(net).__name__

@@ -106,6 +106,9 @@ def _read_npz(file, size):
     if y.dtype.kind not in 'iu' or y.shape!=x.shape[:1] or y.min()<0:
         raise BadInput(f'images {short(file)}: y is {y.dtype} {y.shape}, give an integer from 0 for each of {len(x)}')
     if y.max()>=len(x): raise BadInput(f'images {short(file)}: label {y.max()}, give 0, 1, 2 and so on')
+    h,w = (size, size) if isinstance(size, int) else size or x.shape[1:3]
+    if h*w*x[:,0,0].size>MOST_PIXELS:
+        raise BadInput(f'images {short(file)}: more than {MOST_PIXELS} pixels, give a smaller size')
     if size: x = np.stack([_resized(Image.fromarray(im), size) for im in x])
     counts = np.bincount(y.astype(np.int64))
     if len(counts)<2 or counts.min()<LEAST:

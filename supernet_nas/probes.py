@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import nn, Tensor
 from .data import BadInput, Data, Split
 from .files import load_net
-from .runs import Config, build, circumstances, networks, score
+from .runs import Config, build, circumstances, networks, score, total_steps
 from .sampler import make_sampler
 from .store import PROBE_COLUMNS
 from .study import Task, Worker
@@ -280,12 +280,12 @@ class Prober(Worker):
     "Trains supernets again and looks inside, in whatever process it is called."
     def __call__(self,
         task:Task, # Its `what`: configuration, saved validation counts, paths of the few-shot supernets' weights
-        tick # Told of each step
+        tick # Told of seconds done, as estimated, at each step
     )->dict: # What lies beside the run
         "Compute all probes of one run; raises `BadInput` if it does not train to its saved scores."
         (c,saved,few),(data,rt) = task.what,self.ready()
-        start = time.perf_counter()
-        net,rows = probe(c, data, rt, lambda: tick(1))
+        start,share = time.perf_counter(),task.seconds/total_steps(c, len(data.train.y))
+        net,rows = probe(c, data, rt, lambda: tick(share))
         if {show_arch(a): n for a,n in evaluate_all(net, data.valid, rt).items()}!=saved:
             raise BadInput(f'it does not train to its saved scores here: use the device, precision and threads '
                            f'that the record of run {c.run} names')

@@ -65,14 +65,14 @@ class Worker:
 # %% ../nbs/04e_study.ipynb #084fdf59
 EVALUATED = ('own', 'node')  # the kinds of statistics that a saved network is evaluated with
 
-SAID = (*READING, 'scores', 'precision')  # in a file of weights, beside the configuration
+SAID = (*READING, 'scores', 'precision', 'data')  # in a file of weights, beside the configuration
 
 def about(c:Config, record:dict, data:Data)->dict:
-    "What a file of weights says about its network: configuration, scores, and how images become input."
+    "What a file of weights says about its network: configuration, scores, which data, how images become input."
     scores = [dict(arch=a, split=s['split'], n_correct=n) for s in record['scores'] if s['bn'] in EVALUATED
               for a,n in s['n_correct'].items()]
     how = record['runtime']['precision']
-    return c.filled|dict(scores=scores, precision=how)|data.reading
+    return c.filled|dict(scores=scores, precision=how, data=data.digest)|data.reading
 
 # %% ../nbs/04e_study.ipynb #37b00afa
 @dataclass(frozen=True)

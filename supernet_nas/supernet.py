@@ -407,6 +407,7 @@ def forward_all(self:SuperNet,
 )->dict[Arch, Tensor]: # Logits (B, num_classes) of each, in the order of `archs`
     "Logits of several architectures from one pass that computes every shared prefix once."
     archs = [check_arch(a, self.max_depths) for a in (self.space if archs is None else archs)]
+    if not archs: raise BadInput('no architectures: give at least one')
     wanted = {a[:i] for a in archs for i in range(len(a)+1)}
     def walk(x, prefix):
         s = len(prefix)

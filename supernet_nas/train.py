@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm.auto import tqdm
 from .data import BadInput, Split, check_choice, check_images, check_int, short, shown
-from .supernet import Arch, NodeBatchNorm, SuperNet, SubNet, check_arch, check_unwrapped
+from .supernet import Arch, NodeBatchNorm, SuperNet, SubNet, check_arch, check_unwrapped, show_arch
 from .sampler import Sampler, check_space
 from .fixes import cross_entropy
 
@@ -333,16 +333,19 @@ class _Progress:
         for k,v in state['hist'].items(): setattr(self.hist, k, Counter(v) if k=='paths' else v)
 
 # %% ../nbs/04_train.ipynb #61c49679
-def _data_of(split):
+def _hash_of(split):
     "Hashes of images and labels; of batches, how many"
     if not isinstance(split, Split): return f'{len(split)} batches'
     return ' '.join(hashlib.sha256(t.cpu().contiguous().numpy()).hexdigest()[:16] for t in (split.x, split.y))
 
-def _training_of(net, split, epochs, sampler, recipe, seed, *made)->dict:
-    "What must be the same where a training goes on"
-    kinds = dict(zip(('sampler', 'optimizer', 'schedule'), (type(m).__name__ for m in (sampler, *made))))
+def _name(f): return getattr(f, '__qualname__', type(f).__qualname__)  # of a function, or of what is called like one
+
+def _training_of(net, split, epochs, sampler, recipe, seed, rt, made)->dict:
+    "What must be the same where a training goes on; of what was `made` outside, the names"
+    names = {k: _name(m) for k,m in dict(sampler=type(sampler), **made).items()}
     return dict(network=f'{type(net).__name__} {getattr(net, "config", "")}', epochs=epochs, seed=seed,
-                recipe=str(recipe), data=_data_of(split)) | kinds
+                recipe=str(recipe), data=_hash_of(split), precision=rt.precision,
+                space=' '.join(map(show_arch, sampler.space)) if sampler else '') | names
 
 def _resume(checkpoint, progress, what):
     "Go on from a checkpoint, if there is one; raises `BadInput` for one of another training"
@@ -395,7 +398,8 @@ def train(
     rt.prepare(net)
     if isinstance(split, Split): split = split.to(rt.device)
     opt,sched = _optimizer(net, recipe, optimizer, schedule, epochs*n)
-    what = _training_of(net, split, epochs, sampler, recipe, seed, opt, sched) if resume else None
+    made = dict(optimizer=type(opt), schedule=type(sched), loss=loss, transform=transform)
+    what = _training_of(net, split, epochs, sampler, recipe, seed, rt, made) if resume else None
     order,hist = torch.Generator().manual_seed(derive_seed(seed, 'order')),History()
     now = _Progress(net, opt, sched, order, sampler, hist)
     if resume: _resume(resume, now, what)

@@ -1,6 +1,7 @@
 "The console scripts as a user meets them, in this process where that is enough: help, results; faults are in test_faults."
 import configparser, re, signal, subprocess, sys
 from pathlib import Path
+from unittest.mock import patch
 import pandas as pd
 import pytest
 
@@ -8,6 +9,10 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 sys.path.insert(0, str(ROOT/'tools'))
 from trial import Started, command, records, refused, study_options, succeeds, tiny, write_images, write_root
+from supernet_nas.files import load_net, save_net
+from supernet_nas.runs import config_from
+from supernet_nas.store import Results
+from supernet_nas.train import evaluate_all
 
 COMMANDS = [f'supernet_{c}' for c in 'study train eval report calibrate probe bench choose export predict'.split()]
 
@@ -46,6 +51,10 @@ def test_eval_finds_the_same_numbers(root, tmp_path):
     assert len(lines)==4 and set(lines)<=set(trained.splitlines())
     assert found.count('same as saved')==2
     assert max(float(l.split('=')[1].split()[0]) for l in lines)>20, 'a network that guesses would pass'
+    with patch('supernet_nas.commands.evaluate_all', wraps=evaluate_all) as scored:
+        one = succeeds('supernet_eval', f, '--data-root', root, '--device', 'cpu', '--precision', 'fp32', '--threads', 1, '--arch', '2,1')
+    assert [l for l in one.splitlines() if '/' in l]==[l for l in lines if '2,1' in l] and one.count('same as saved')==2
+    assert [c.args[3] for c in scored.call_args_list]==[[(2,1)]]*2, 'no other network is scored'
     refused('supernet_eval', f, '--arch', '3,1', says=('3,1', '1..2'))
 
 def test_nothing_is_computed_twice(study):
@@ -68,6 +77,9 @@ def test_report_from_the_runs_alone(study, tmp_path):
 def test_calibrate_once(study):
     "More kinds of statistics for the saved supernets, once, beside their runs"
     options = ['--out', study[1], '--data-root', study[0][study[0].index('--data-root')+1], '--device', 'cpu', '--jobs', 1]
+    with patch('tempfile.TemporaryFile', side_effect=OSError(30, 'Read-only file system')), patch('supernet_nas.commands.compute') as work:
+        refused('supernet_calibrate', *options, says=('cannot write to folder', 'Read-only'), within=study[1])
+    assert not work.called
     said = succeeds('supernet_calibrate', *options)
     assert '3 kinds of statistics' in said, said
     found, = (study[1]/'runs').glob('*.calibration.json')
@@ -88,6 +100,10 @@ def test_fixes_from_the_command_line(root, tmp_path):
 
 def test_probe_needs_its_runs(study):
     refused('supernet_probe', '--seeds', '0,7', '--out', study[1], says=('seeds 0, 7', 'run supernet_study first'))
+    uniform = next(r for r in Results(study[1], readonly=True).records.values() if r['config']['arm']=='supernet')
+    same = lambda seed, epochs: config_from(uniform['config'])
+    with patch('supernet_nas.commands.supernet_config', same), patch('tempfile.TemporaryFile', side_effect=OSError(30, 'Read-only')):
+        refused('supernet_probe', '--out', study[1], says=('cannot write to folder', 'Read-only'), within=study[1])
 
 def test_two_at_a_time_are_the_same(study, root, tmp_path):
     "One thread a run: the numbers do not depend on the number of cores"
@@ -112,6 +128,24 @@ def test_own_images(tmp_path):
     refused('supernet_eval', f, '--images', photos, '--threads', 1, says=("'other'", "'left'"))
     refused('supernet_train', f, '--images', photos, '--data-root', photos, says=('not beside --images',))
     refused('supernet_calibrate', '--out', out, '--jobs', 1, says=('--images',))
+
+def test_other_images_than_trained_on(tmp_path):
+    "One image more moves others from training to test: no score is compared, and nothing is chosen by them"
+    photos,f,old = write_images(tmp_path/'photos'),tmp_path/'net.safetensors',tmp_path/'old.safetensors'
+    images = '--images', photos, '--threads', 1
+    succeeds('supernet_train', f, *images, '--widths', '2,4', '--depths', '2,1', '--epochs', 2, '--n-train', 40)
+    net,about = load_net(f)
+    save_net(net, old, **{k: v for k,v in about.items() if k!='data'})  # as files of earlier versions are
+    (photos/'left'/'more.png').write_bytes((photos/'left'/'00.png').read_bytes())
+    found = succeeds('supernet_eval', f, *images)
+    assert found.startswith('other images than it was trained on: some may be training images\n') and 'saved' not in found
+    refused('supernet_choose', f, *images, says=('net.safetensors was trained on other images',), within=tmp_path)
+    assert 'saved' in succeeds('supernet_eval', old, *images) and 'chosen' in succeeds('supernet_choose', old, *images)
+    for i in range(12): (photos/'left'/f'{i:02}.png').unlink()
+    images = '--images', photos.rename(tmp_path/'fewer'), '--threads', 1  # another name: what is loaded is kept
+    assert 'other images' in succeeds('supernet_eval', f, *images), 'no training image is needed'
+    refused('supernet_choose', f, *images, says=('was trained on other images',))
+    refused('supernet_choose', old, *images, says=('was trained on 40 images, here are',))
 
 def test_stopped_training_goes_on(root, tmp_path):
     "Ctrl-C says what is kept, and the same command ends with the file of an undisturbed training"

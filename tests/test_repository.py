@@ -1,5 +1,5 @@
 "What a fresh clone must be: exported, clean, complete, with a README and a report that follow from notebooks and results."
-import io, shutil, subprocess, sys, zipfile
+import ast, configparser, io, re, shlex, shutil, subprocess, sys, zipfile
 from pathlib import Path
 import pandas as pd
 import pytest
@@ -70,6 +70,17 @@ def test_conversion_lost_nothing(table):
     old = pd.read_csv(io.StringIO(show.stdout), dtype=text).drop_duplicates(keys, keep='last')
     new = new[new.run.isin(old.run)][list(old)]
     pd.testing.assert_frame_equal(*(d.sort_values(keys, ignore_index=True) for d in (new, old)))
+
+def test_requirements_are_what_is_imported():
+    "By the package: each declared, and none more; what only extras need is theirs"
+    cp = configparser.ConfigParser(delimiters=['='])
+    cp.read(ROOT/'settings.ini')
+    def names(key): return {re.match(r'[\w-]+', r)[0] for r in shlex.split(cp['DEFAULT'][key])}
+    nodes = [n for f in (ROOT/'supernet_nas').glob('*.py') for n in ast.walk(ast.parse(f.read_text()))]
+    found = {a.name for n in nodes if isinstance(n, ast.Import) for a in n.names}
+    found |= {n.module for n in nodes if isinstance(n, ast.ImportFrom) and not n.level}
+    found = {'pillow' if m=='PIL' else m for m in (f.split('.')[0] for f in found)}
+    assert found-sys.stdlib_module_names-{'supernet_nas'}-names('ray_requirements')-names('export_requirements')==names('requirements')
 
 def test_wheel_holds_the_data(clone, tmp_path_factory):
     "The package works away from its repository: MNIST travels in the wheel"

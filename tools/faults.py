@@ -900,7 +900,7 @@ for name in ('supernet_eval', 'supernet_choose'):
         (('OWN', '--images', '/nowhere'), 'no such'), (('OWN', '--images', 'ROOT'), 'no subfolders'),
         (('OWN', '--images', 'PHOTOS', '--dataset', 'KMNIST'), 'not beside --images'),
         (('OWN', '--images', 'PHOTOS', '--data-root', 'ROOT'), 'not beside --images'),
-        (('OWN', '--dataset', 'KMNIST', '--data-root', 'ROOT'), 'channels'), (('OWN', '--dataset', ''), 'dataset'),
+        (('OWN', '--dataset', 'KMNIST', '--data-root', 'ROOT'), "'left'"), (('OWN', '--dataset', ''), 'dataset'),
         (('NET', '--images', 'PHOTOS'), "'left'"), (('PHOTOS',), 'not a regular file'), ((), 'required')]:
         bad_option(name, *args, *ON_CPU, says=says)
 for option in ('--max-macs', '--max-params'):
