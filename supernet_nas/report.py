@@ -17,6 +17,7 @@ from fastcore.basics import patch
 from . import figures
 from .evidence import Evidence, Setting, binomial, contrast, interval, show
 from .files import check_writable, write_whole
+from .runs import said_fixes
 from .supernet import search_space, show_arch
 
 # %% ../nbs/04k_report.ipynb #73d5910f
@@ -32,7 +33,7 @@ class Pair:
     @property
     def name(self)->str: # For people
         s,n = self.sup,'' if self.sup.n_train is None else f' ({self.sup.n_train} images)'
-        kind = ', '.join([s.sampler, *_fixes(s), f'{s.epochs} epochs'])
+        kind = ', '.join([s.sampler, *said_fixes(s), f'{s.epochs} epochs'])
         return _printable(f'{s.dataset}{n}, widths {show_arch(s.widths)}, depths {show_arch(s.max_depths)}: '
                           f'supernet ({kind}) against {self.scr.epochs} epochs from scratch')
 
@@ -41,12 +42,10 @@ class Pair:
         s = self.sup
         size = [s.n_train]*(s.n_train is not None)
         parts = [s.dataset, *size, f'w{show_arch(s.widths)}', f'd{show_arch(s.max_depths)}', s.sampler,
-                 *_fixes(s), s.epochs, 'vs', self.scr.epochs]
+                 *said_fixes(s), s.epochs, 'vs', self.scr.epochs]
         return _slug(parts)+self.mark
 
 # %% ../nbs/04k_report.ipynb #8c4129d4
-def _fixes(s): return [v if k in ('loss', 'gradient') else f'{k} {v}' for k,v in s.fixes.items()]
-
 def _printable(text, longest=300):
     "On one line, without control characters, and not longer than is read"
     text = ''.join(ch if ch.isprintable() else '?' for ch in text)
