@@ -19,6 +19,7 @@ from .evidence import Evidence, Setting, binomial, contrast, interval, show
 from .files import check_writable, write_whole
 from .runs import said_fixes
 from .supernet import search_space, show_arch
+from .train import Recipe
 
 # %% ../nbs/04k_report.ipynb #73d5910f
 @dataclass(frozen=True)
@@ -34,18 +35,23 @@ class Pair:
     def name(self)->str: # For people
         s,n = self.sup,'' if self.sup.n_train is None else f' ({self.sup.n_train} images)'
         kind = ', '.join([s.sampler, *said_fixes(s), f'{s.epochs} epochs'])
-        return _printable(f'{s.dataset}{n}, widths {show_arch(s.widths)}, depths {show_arch(s.max_depths)}: '
-                          f'supernet ({kind}) against {self.scr.epochs} epochs from scratch')
+        both = ', '.join([f'widths {show_arch(s.widths)}', f'depths {show_arch(s.max_depths)}', *_recipe(s)])
+        return _printable(f'{s.dataset}{n}, {both}: supernet ({kind}) against {self.scr.epochs} epochs from scratch')
 
     @property
     def slug(self)->str: # For file names: a-z, 0-9, '-' and '_' alone
         s = self.sup
         size = [s.n_train]*(s.n_train is not None)
-        parts = [s.dataset, *size, f'w{show_arch(s.widths)}', f'd{show_arch(s.max_depths)}', s.sampler,
+        parts = [s.dataset, *size, f'w{show_arch(s.widths)}', f'd{show_arch(s.max_depths)}', *_recipe(s), s.sampler,
                  *said_fixes(s), s.epochs, 'vs', self.scr.epochs]
         return _slug(parts)+self.mark
 
 # %% ../nbs/04k_report.ipynb #8c4129d4
+def _recipe(s):
+    "What differs from the usual recipe, in words"
+    usual = vars(Recipe())
+    return [f"{k.replace('_', ' ')} {v}" for k,v in vars(s.recipe).items() if v!=usual[k]]
+
 def _printable(text, longest=300):
     "On one line, without control characters, and not longer than is read"
     text = ''.join(ch if ch.isprintable() else '?' for ch in text)
