@@ -8,7 +8,7 @@ __all__ = ['WAYS', 'Pair', 'pairs', 'main_pairs', 'family', 'table', 'headline',
 
 # %% ../nbs/04k_report.ipynb #310e7f56
 import hashlib, io, math, re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 import matplotlib.pyplot as plt
@@ -97,7 +97,7 @@ def pairs(
         seeds = sorted(s for s in sups if has.get(s)==set(archs))
         if not seeds: continue
         p = Pair(sup, scr, tuple(seeds), _lost(seeds, sups, has, archs))
-        if p.slug in names: p = Pair(sup, scr, p.seeds, p.lost, '-'+hashlib.sha256(repr(p).encode()).hexdigest()[:8])
+        if p.slug in names: p = replace(p, mark='-'+hashlib.sha256(repr((sup, scr)).encode()).hexdigest()[:8])
         names.add(p.slug)
         found.append(p)
     return sorted(found, key=lambda p: p.slug)
