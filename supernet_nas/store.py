@@ -271,10 +271,10 @@ def add(self:Results,
 )->Path: # Its file
     "Write one file, whole or not at all; raises `BadInput` for what cannot be, and if the disk is full."
     kind = content.get('kind')
-    if kind: check_beside(content, self.records.get(content['run'], {}))
-    else: check_run(content)
-    path = self.path(content['run'], kind)
-    if path.name in self.refused: os.replace(path, check_writable(self.folder/'refused')/path.name)
+    if not kind: check_run(content)
+    path,refused = self.path(content['run'], kind),self.refused
+    if kind and (why := self._misfit(content)): raise BadInput(f'{path.name}: {why}')
+    if path.name in refused: os.replace(path, check_writable(self.folder/'refused')/path.name)
     return write_whole(path, seal(content))
 
 # %% ../nbs/04c_store.ipynb #fa88487b
