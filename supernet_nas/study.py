@@ -270,7 +270,8 @@ def _weights(results):
 # %% ../nbs/04e_study.ipynb #d9766441
 def _missing(configs, results, data):
     "Configurations to compute; says what is there, and refuses results that were computed on other data"
-    there = {c.run: results.records[c.run]['runtime'] for c in configs if c.run in results.records}
+    records = results.records  # each access looks at the files anew
+    there = {c.run: records[c.run]['runtime'] for c in configs if c.run in records}
     for run,how in there.items():
         if how.get('data') not in (None, data.digest):
             raise BadInput(f"run {run} in {results.folder} was computed on other data (SHA-256 {how['data'][:12]}, "
