@@ -268,14 +268,19 @@ def _weights(results):
     return results.folder/'weights'
 
 # %% ../nbs/04e_study.ipynb #d9766441
+def _check_data(records, folder, data):
+    "Refuse a folder with runs of other data of the same name: a report would compare them with these"
+    for run,r in records.items():
+        found = r['runtime'].get('data')
+        if r['config']['dataset']==data.name and found not in (None, data.digest):
+            raise BadInput(f'run {run} in {folder} was computed on other data (SHA-256 {str(found)[:12]}, '
+                           f'these are {data.digest[:12]}): choose another folder')
+
 def _missing(configs, results, data):
     "Configurations to compute; says what is there, and refuses results that were computed on other data"
     records = results.records  # each access looks at the files anew
+    _check_data(records, results.folder, data)
     there = {c.run: records[c.run]['runtime'] for c in configs if c.run in records}
-    for run,how in there.items():
-        if how.get('data') not in (None, data.digest):
-            raise BadInput(f"run {run} in {results.folder} was computed on other data (SHA-256 {how['data'][:12]}, "
-                           f'these are {data.digest[:12]}): choose another folder')
     how = sorted({f"{h['device']}, {h['precision']}" for h in there.values()})
     how = f' (computed on {" and ".join(how)})' if how else ''
     print(f'{len(configs)} runs, {len(there)} already in {results.folder}{how}')
