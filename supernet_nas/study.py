@@ -7,7 +7,7 @@ __all__ = ['EVALUATED', 'SAID', 'TIMED', 'WAIT', 'EXPECTED', 'Worker', 'about', 
            'seconds_of', 'makespan', 'show_time', 'Unfinished', 'compute', 'study']
 
 # %% ../nbs/04e_study.ipynb #64f98f9a
-import functools, heapq, statistics, sys, time
+import functools, heapq, re, statistics, sys, time
 from dataclasses import dataclass, replace
 from pathlib import Path
 import torch
@@ -219,9 +219,9 @@ def compute(
             for o in engine.run(f, queue.take, bar.update, say):
                 if o.error is None: line = save(o.task, o.value)
                 else:
-                    if not isinstance(o.error, EXPECTED): raise o.error
+                    if (why := _reason(o.error)) is None: raise o.error
                     failed.append(o.task)
-                    line = f'failed: {str(o.error).splitlines()[0]}'
+                    line,o.error = f'failed: {why}',None  # an error keeps what its task had in memory
                 queue.end(o.task)
                 n += 1
                 say(f'{n}/{len(tasks)} {o.task}: {line}')
@@ -235,6 +235,13 @@ def compute(
     if failed: raise Unfinished(f'{len(failed)} of {len(tasks)} failed, first {failed[0]}; ask again to try again')
 
 EXPECTED = (BadInput, Died, FloatingPointError, MemoryError, OSError)  # what can befall a task; all else is a mistake
+_full = re.compile('out of memory|(allocate|enough) memory|alloc_failed', re.I)  # PyTorch's words, on CPU and GPU
+
+def _reason(e):
+    "Why a task failed, in one line; None for a mistake"
+    full = isinstance(e, MemoryError) or isinstance(e, RuntimeError) and _full.search(str(e))
+    if full: return 'out of memory'
+    return next(iter(str(e).splitlines()), type(e).__name__) if isinstance(e, EXPECTED) else None
 
 # %% ../nbs/04e_study.ipynb #cc751d8c
 def study(
