@@ -39,7 +39,7 @@ class Config:
     max_depths: Arch|None = None # Search space; 'supernet' only
     recal_images: int|None = None # Training images for the recalibrated scores; 'supernet' only
     widths: tuple[int, ...] = (16,32) # Channels of each stage
-    dataset: str = 'MNIST' # A name in `DATASETS`
+    dataset: str = 'MNIST' # A name in `DATASETS`, or 'images' for one's own
     n_train: int|None = None # Only the first so many training images; None: all
     recipe: Recipe = Recipe() # Hyper-parameters
     bn: str|None = None # None: statistics per node; or 'parent', or 'affine'; 'supernet' only, as all that follow

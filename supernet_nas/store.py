@@ -166,10 +166,10 @@ def check_beside(
 _name = re.compile(r'([0-9a-f]{12})(?:\.(' + '|'.join(KINDS) + r'))?\.json')
 
 class Results:
-    "A folder of runs; raises `BadInput` if it cannot be written or, for reading only, holds none."
+    "A folder of runs; raises `BadInput` if it cannot be written or, where it must be there, holds none."
     def __init__(self,
         folder:str|Path, # Made if it does not exist
-        readonly:bool=False # For reports: the folder must hold runs
+        readonly:bool=False # The folder must hold runs: it is neither made nor tidied, though `add` may write to it
     ):
         self.folder,self._files,self._frames = Path(folder),{},{}
         if not readonly:

@@ -31,7 +31,7 @@ def _loaded(dataset, data_root, n_train, device, images, size):
 @dataclass(frozen=True)
 class Worker:
     "Computes runs, in whatever process it is called."
-    dataset: str = 'MNIST' # A name in `DATASETS`
+    dataset: str = 'MNIST' # A name in `DATASETS`, or 'images' for one's own
     data_root: str|None = None # Folder with the dataset's files
     n_train: int|None = None # Only the first so many training images
     device: str = 'auto' # See `runtime`
