@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TASKS', 'MANY', 'PlainNet', 'plain_loader', 'plain_train', 'plain_score', 'Balanced', 'in_memory', 'tasks', 'timed',
-           'bench', 'ratios', 'train_some', 'study_rates', 'product_rate', 'share_of_product', 'read_many', 'copies',
+           'bench', 'ratios', 'train_some', 'study_rates', 'product_rate', 'share_of_product', 'read_many', 'copy_runs',
            'measure', 'study_table', 'rest_table']
 
 # %% ../nbs/04f_bench.ipynb #260f5d99
@@ -246,7 +246,7 @@ def read_many(
     return dict(task=f'read {MANY:,} runs', variant='ours', seconds=round(time.perf_counter()-start, 3),
                 gigabytes=round((peak-before)/2**20, 3))
 
-def copies(
+def copy_runs(
     folder:str|Path, # Where
     n:int=MANY # How many
 ):
@@ -277,7 +277,7 @@ def measure(
     rows = bench(repeats, steps, rt)+study_rates(repeats, steps, rt, cores)
     with tempfile.TemporaryDirectory() as many, ProcessPoolExecutor(1, get_context('spawn')) as one:
         rows += one.submit(share_of_product, repeats, steps, Worker(device=rt.device, precision=rt.precision)).result()
-        one.submit(copies, many).result()
+        one.submit(copy_runs, many).result()
         with ProcessPoolExecutor(1, get_context('spawn')) as fresh: rows.append(fresh.submit(read_many, many).result())
     made = dict(device=rt.device)|provenance()
     df = pd.DataFrame([r|made for r in rows])

@@ -30,7 +30,7 @@ class Setting:
     sampler: str|None = None # A key of `SAMPLERS`, or 'few_shot' for the three
     max_depths: Arch|None = None # Search space
     widths: tuple[int, ...] = (16,32) # Channels of each stage
-    dataset: str = 'MNIST' # A name in `DATASETS`
+    dataset: str = 'MNIST' # A name in `DATASETS`, or 'images' for one's own
     n_train: int|None = None # Only the first so many training images; None: all
     recipe: Recipe = Recipe() # Hyper-parameters
     bn: str|None = None # This and what follows: see `Config`

@@ -8,7 +8,7 @@ __all__ = ['WAYS', 'Pair', 'pairs', 'main_pairs', 'family', 'table', 'headline',
 
 # %% ../nbs/04k_report.ipynb #310e7f56
 import hashlib, io, math, re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 import matplotlib.pyplot as plt
@@ -17,7 +17,9 @@ from fastcore.basics import patch
 from . import figures
 from .evidence import Evidence, Setting, binomial, contrast, interval, show
 from .files import check_writable, write_whole
+from .runs import said_fixes
 from .supernet import search_space, show_arch
+from .train import Recipe
 
 # %% ../nbs/04k_report.ipynb #73d5910f
 @dataclass(frozen=True)
@@ -32,20 +34,23 @@ class Pair:
     @property
     def name(self)->str: # For people
         s,n = self.sup,'' if self.sup.n_train is None else f' ({self.sup.n_train} images)'
-        kind = ', '.join([s.sampler, *_fixes(s), f'{s.epochs} epochs'])
-        return _printable(f'{s.dataset}{n}, widths {show_arch(s.widths)}, depths {show_arch(s.max_depths)}: '
-                          f'supernet ({kind}) against {self.scr.epochs} epochs from scratch')
+        kind = ', '.join([s.sampler, *said_fixes(s), f'{s.epochs} epochs'])
+        both = ', '.join([f'widths {show_arch(s.widths)}', f'depths {show_arch(s.max_depths)}', *_recipe(s)])
+        return _printable(f'{s.dataset}{n}, {both}: supernet ({kind}) against {self.scr.epochs} epochs from scratch')
 
     @property
     def slug(self)->str: # For file names: a-z, 0-9, '-' and '_' alone
         s = self.sup
         size = [s.n_train]*(s.n_train is not None)
-        parts = [s.dataset, *size, f'w{show_arch(s.widths)}', f'd{show_arch(s.max_depths)}', s.sampler,
-                 *_fixes(s), s.epochs, 'vs', self.scr.epochs]
+        parts = [s.dataset, *size, f'w{show_arch(s.widths)}', f'd{show_arch(s.max_depths)}', *_recipe(s), s.sampler,
+                 *said_fixes(s), s.epochs, 'vs', self.scr.epochs]
         return _slug(parts)+self.mark
 
 # %% ../nbs/04k_report.ipynb #8c4129d4
-def _fixes(s): return [v if k in ('loss', 'gradient') else f'{k} {v}' for k,v in s.fixes.items()]
+def _recipe(s):
+    "What differs from the usual recipe, in words"
+    usual = vars(Recipe())
+    return [f"{k.replace('_', ' ')} {v}" for k,v in vars(s.recipe).items() if v!=usual[k]]
 
 def _printable(text, longest=300):
     "On one line, without control characters, and not longer than is read"
@@ -92,7 +97,7 @@ def pairs(
         seeds = sorted(s for s in sups if has.get(s)==set(archs))
         if not seeds: continue
         p = Pair(sup, scr, tuple(seeds), _lost(seeds, sups, has, archs))
-        if p.slug in names: p = Pair(sup, scr, p.seeds, p.lost, '-'+hashlib.sha256(repr(p).encode()).hexdigest()[:8])
+        if p.slug in names: p = replace(p, mark='-'+hashlib.sha256(repr((sup, scr)).encode()).hexdigest()[:8])
         names.add(p.slug)
         found.append(p)
     return sorted(found, key=lambda p: p.slug)

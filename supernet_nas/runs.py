@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['RECAL_IMAGES', 'CURVE_POINTS', 'FIXES', 'SUPERNET_EPOCHS', 'SCRATCH_EPOCHS', 'CALIBRATION', 'Config',
-           'supernet_config', 'scratch_config', 'describe', 'config_from', 'step_flops', 'train_flops', 'batch_size',
-           'total_steps', 'build', 'train_teacher', 'score', 'networks', 'provenance', 'circumstances', 'run',
-           'calibrate', 'batch_statistics']
+           'supernet_config', 'scratch_config', 'said_fixes', 'describe', 'config_from', 'step_flops', 'train_flops',
+           'batch_size', 'total_steps', 'build', 'train_teacher', 'score', 'networks', 'provenance', 'circumstances',
+           'run', 'calibrate', 'batch_statistics']
 
 # %% ../nbs/04b_runs.ipynb #455f6b1e
 import functools, hashlib, json, platform, socket, subprocess, time
@@ -39,7 +39,7 @@ class Config:
     max_depths: Arch|None = None # Search space; 'supernet' only
     recal_images: int|None = None # Training images for the recalibrated scores; 'supernet' only
     widths: tuple[int, ...] = (16,32) # Channels of each stage
-    dataset: str = 'MNIST' # A name in `DATASETS`
+    dataset: str = 'MNIST' # A name in `DATASETS`, or 'images' for one's own
     n_train: int|None = None # Only the first so many training images; None: all
     recipe: Recipe = Recipe() # Hyper-parameters
     bn: str|None = None # None: statistics per node; or 'parent', or 'affine'; 'supernet' only, as all that follow
@@ -90,12 +90,18 @@ def scratch_config(seed, epochs, arch, **kw)->Config:
     return Config('scratch', seed, epochs, arch=tuple(arch), **kw)
 
 # %% ../nbs/04b_runs.ipynb #a89e1a03
+def said_fixes(
+    c # A `Config`, or a `Setting` of chapter 4h
+)->list[str]: # Such as ['in_place', 'endings own']
+    "Each fix that is not the default, in words."
+    given = {k: v for k in FIXES if (v := getattr(c, k)) is not None}
+    return [v if k in ('loss', 'gradient') else f'{k} {v}' for k,v in given.items()]
+
 def describe(
     c:Config # Of a run
 )->str:
     "A run in words, for a line of output."
-    fixes = [v if k not in ('bn', 'head', 'endings') else f'{k} {v}' for k in FIXES if (v := getattr(c, k))]
-    if c.arm=='supernet': what = f'supernet ({", ".join([c.sampler, *fixes])})'
+    if c.arm=='supernet': what = f'supernet ({", ".join([c.sampler, *said_fixes(c)])})'
     else: what = f'from scratch ({show_arch(c.arch)})'
     return f'{what}, {c.epochs} epoch{"s"[:c.epochs>1]}, seed {c.seed}'
 

@@ -166,10 +166,10 @@ def check_beside(
 _name = re.compile(r'([0-9a-f]{12})(?:\.(' + '|'.join(KINDS) + r'))?\.json')
 
 class Results:
-    "A folder of runs; raises `BadInput` if it cannot be written or, for reading only, holds none."
+    "A folder of runs; raises `BadInput` if it cannot be written or, where it must be there, holds none."
     def __init__(self,
         folder:str|Path, # Made if it does not exist
-        readonly:bool=False # For reports: the folder must hold runs
+        readonly:bool=False # The folder must hold runs: it is neither made nor tidied, though `add` may write to it
     ):
         self.folder,self._files,self._frames = Path(folder),{},{}
         if not readonly:
@@ -185,6 +185,14 @@ class Results:
         return self.runs/(f'{run}.{kind}.json' if kind else f'{run}.json')
 
 # %% ../nbs/04c_store.ipynb #3f15be40
+def _stamp(entry):
+    "What changes with a file; None for one that is gone since its folder was listed"
+    try:
+        try: s = entry.stat()
+        except OSError: s = entry.stat(follow_symlinks=False)  # a link to nowhere
+    except FileNotFoundError: return None
+    return s.st_ino, s.st_size, s.st_mtime_ns
+
 def _content(path):
     "What a file in `runs/` holds, or why it is refused"
     try:
@@ -200,16 +208,15 @@ def _look(self:Results):
     "Read the files that are new or have changed, and forget those that are gone"
     seen,changed,collects = {},False,gc.isenabled()
     gc.disable()  # thousands of small records that stay: looking for garbage among them takes longer than reading them
-    for entry in sorted(os.scandir(self.runs), key=lambda e: e.name):
-        if entry.name.startswith('.'): continue
-        try: s = entry.stat()
-        except OSError: s = entry.stat(follow_symlinks=False)  # a link to nowhere
-        stamp = (s.st_ino, s.st_size, s.st_mtime_ns)
-        old = self._files.get(entry.name, (None,))
-        seen[entry.name] = old if old[0]==stamp else (stamp, _content(Path(entry.path)))
-        changed |= old[0]!=stamp
+    try:
+        for entry in sorted(os.scandir(self.runs), key=lambda e: e.name):
+            if entry.name.startswith('.') or (stamp := _stamp(entry)) is None: continue
+            old = self._files.get(entry.name, (None,))
+            seen[entry.name] = old if old[0]==stamp else (stamp, _content(Path(entry.path)))
+            changed |= old[0]!=stamp
+    finally:
+        if collects: gc.enable()
     if changed or len(seen)!=len(self._files): self._files,self._frames = seen,{}
-    if collects: gc.enable()
 
 # %% ../nbs/04c_store.ipynb #1886f4ea
 @patch(as_prop=True)
@@ -271,10 +278,10 @@ def add(self:Results,
 )->Path: # Its file
     "Write one file, whole or not at all; raises `BadInput` for what cannot be, and if the disk is full."
     kind = content.get('kind')
-    if kind: check_beside(content, self.records.get(content['run'], {}))
-    else: check_run(content)
-    path = self.path(content['run'], kind)
-    if path.name in self.refused: os.replace(path, check_writable(self.folder/'refused')/path.name)
+    if not kind: check_run(content)
+    path,refused = self.path(content['run'], kind),self.refused
+    if kind and (why := self._misfit(content)): raise BadInput(f'{path.name}: {why}')
+    if path.name in refused: os.replace(path, check_writable(self.folder/'refused')/path.name)
     return write_whole(path, seal(content))
 
 # %% ../nbs/04c_store.ipynb #fa88487b

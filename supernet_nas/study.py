@@ -7,7 +7,7 @@ __all__ = ['EVALUATED', 'SAID', 'TIMED', 'WAIT', 'EXPECTED', 'Worker', 'about', 
            'seconds_of', 'makespan', 'show_time', 'Unfinished', 'compute', 'study']
 
 # %% ../nbs/04e_study.ipynb #64f98f9a
-import functools, heapq, statistics, sys, time
+import functools, heapq, re, statistics, sys, time
 from dataclasses import dataclass, replace
 from pathlib import Path
 import torch
@@ -31,7 +31,7 @@ def _loaded(dataset, data_root, n_train, device, images, size):
 @dataclass(frozen=True)
 class Worker:
     "Computes runs, in whatever process it is called."
-    dataset: str = 'MNIST' # A name in `DATASETS`
+    dataset: str = 'MNIST' # A name in `DATASETS`, or 'images' for one's own
     data_root: str|None = None # Folder with the dataset's files
     n_train: int|None = None # Only the first so many training images
     device: str = 'auto' # See `runtime`
@@ -219,9 +219,9 @@ def compute(
             for o in engine.run(f, queue.take, bar.update, say):
                 if o.error is None: line = save(o.task, o.value)
                 else:
-                    if not isinstance(o.error, EXPECTED): raise o.error
+                    if (why := _reason(o.error)) is None: raise o.error
                     failed.append(o.task)
-                    line = f'failed: {str(o.error).splitlines()[0]}'
+                    line,o.error = f'failed: {why}',None  # an error keeps what its task had in memory
                 queue.end(o.task)
                 n += 1
                 say(f'{n}/{len(tasks)} {o.task}: {line}')
@@ -235,6 +235,13 @@ def compute(
     if failed: raise Unfinished(f'{len(failed)} of {len(tasks)} failed, first {failed[0]}; ask again to try again')
 
 EXPECTED = (BadInput, Died, FloatingPointError, MemoryError, OSError)  # what can befall a task; all else is a mistake
+_full = re.compile('out of memory|(allocate|enough) memory|alloc_failed', re.I)  # PyTorch's words, on CPU and GPU
+
+def _reason(e):
+    "Why a task failed, in one line; None for a mistake"
+    full = isinstance(e, MemoryError) or isinstance(e, RuntimeError) and _full.search(str(e))
+    if full: return 'out of memory'
+    return next(iter(str(e).splitlines()), type(e).__name__) if isinstance(e, EXPECTED) else None
 
 # %% ../nbs/04e_study.ipynb #cc751d8c
 def study(
@@ -268,13 +275,19 @@ def _weights(results):
     return results.folder/'weights'
 
 # %% ../nbs/04e_study.ipynb #d9766441
+def _check_data(records, folder, data):
+    "Refuse a folder with runs of other data of the same name: a report would compare them with these"
+    for run,r in records.items():
+        found = r['runtime'].get('data')
+        if r['config']['dataset']==data.name and found not in (None, data.digest):
+            raise BadInput(f'run {run} in {folder} was computed on other data (SHA-256 {str(found)[:12]}, '
+                           f'these are {data.digest[:12]}): choose another folder')
+
 def _missing(configs, results, data):
     "Configurations to compute; says what is there, and refuses results that were computed on other data"
-    there = {c.run: results.records[c.run]['runtime'] for c in configs if c.run in results.records}
-    for run,how in there.items():
-        if how.get('data') not in (None, data.digest):
-            raise BadInput(f"run {run} in {results.folder} was computed on other data (SHA-256 {how['data'][:12]}, "
-                           f'these are {data.digest[:12]}): choose another folder')
+    records = results.records  # each access looks at the files anew
+    _check_data(records, results.folder, data)
+    there = {c.run: records[c.run]['runtime'] for c in configs if c.run in records}
     how = sorted({f"{h['device']}, {h['precision']}" for h in there.values()})
     how = f' (computed on {" and ".join(how)})' if how else ''
     print(f'{len(configs)} runs, {len(there)} already in {results.folder}{how}')
