@@ -183,8 +183,9 @@ def supernet_calibrate(
 
 def _check_same_data(runs, results, data):
     "Raises `BadInput` for runs that were computed on other data"
+    records = results.records
     for r in runs:
-        if results.records[r]['runtime'].get('data') not in (None, data.digest):
+        if records[r]['runtime'].get('data') not in (None, data.digest):
             raise BadInput(f'run {r} in {results.folder} was computed on other data: give those')
 
 # %% ../nbs/05a_commands.ipynb #2246b91b
