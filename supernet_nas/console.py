@@ -64,14 +64,9 @@ def _say(name, message):
 def _exit_code(e):
     "2 for what the user or the system did, 1 for what failed, None for a mistake of this package"
     from supernet_nas.data import BadInput
-    from supernet_nas.study import Unfinished
+    from supernet_nas.study import Unfinished, out_of_memory
     if isinstance(e, (BadInput, OSError)): return 2
-    return 1 if isinstance(e, (Unfinished, FloatingPointError)) or _out_of_memory(e) else None
-
-def _out_of_memory(e):
-    "Whether Python, or PyTorch on whatever device, got no memory"
-    words = 'out of memory', 'DefaultCPUAllocator'
-    return isinstance(e, MemoryError) or isinstance(e, RuntimeError) and any(w in str(e) for w in words)
+    return 1 if isinstance(e, (Unfinished, FloatingPointError)) or out_of_memory(e) else None
 
 # %% ../nbs/04g_console.ipynb #1ae0ceed
 def call(
@@ -91,7 +86,8 @@ def call(
     except Exception as e:
         code = _exit_code(e)
         if code is None: raise
-        _say(name, 'out of memory' if _out_of_memory(e) else shortened(' '.join(str(e).split()), 400))
+        from supernet_nas.study import out_of_memory
+        _say(name, shortened(' '.join((out_of_memory(e) or str(e)).split()), 400))
     _close_stdout()
     return code
 

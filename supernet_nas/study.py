@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EVALUATED', 'SAID', 'TIMED', 'WAIT', 'EXPECTED', 'Worker', 'about', 'Task', 'Calibrator', 'Pace', 'measure_pace',
-           'seconds_of', 'makespan', 'show_time', 'Unfinished', 'compute', 'study']
+           'seconds_of', 'makespan', 'show_time', 'Unfinished', 'compute', 'out_of_memory', 'study']
 
 # %% ../nbs/04e_study.ipynb #64f98f9a
 import functools, heapq, re, statistics, sys, time
@@ -237,10 +237,16 @@ def compute(
 EXPECTED = (BadInput, Died, FloatingPointError, MemoryError, OSError)  # what can befall a task; all else is a mistake
 _full = re.compile('out of memory|(allocate|enough) memory|alloc_failed', re.I)  # PyTorch's words, on CPU and GPU
 
+def out_of_memory(
+    e:BaseException # Any
+)->str|None: # None where it is something else
+    "What to say of an error for want of memory, in Python or in PyTorch on whatever device."
+    if isinstance(e, MemoryError): return str(e) or 'out of memory'
+    return 'out of memory' if isinstance(e, RuntimeError) and _full.search(str(e)) else None
+
 def _reason(e):
     "Why a task failed, in one line; None for a mistake"
-    full = isinstance(e, MemoryError) or isinstance(e, RuntimeError) and _full.search(str(e))
-    if full: return 'out of memory'
+    if words := out_of_memory(e): return words.splitlines()[0]
     return next(iter(str(e).splitlines()), type(e).__name__) if isinstance(e, EXPECTED) else None
 
 # %% ../nbs/04e_study.ipynb #cc751d8c
