@@ -133,6 +133,7 @@ def timed(
     return dict(task=task, variant=variant, precision=precision if variant=='ours' else 'fp32', images=images,
                 seconds=round(seconds, 4), threads=torch.get_num_threads())
 
+# %% ../nbs/04f_bench.ipynb #505f6d2d
 def bench(
     repeats:int=5, # Timed rounds, after one that is not counted
     steps:int=54, # Training steps in a round; a multiple of nine
@@ -180,6 +181,7 @@ def train_some(
     train(SubNet((2,2)), some, 1, rt=rt, tick=lambda: None)
     return time.perf_counter()-start
 
+# %% ../nbs/04f_bench.ipynb #f52b919c
 def study_rates(
     repeats:int, # Timed rounds, after one that is not counted
     steps:int, # Training steps in a round
@@ -217,6 +219,7 @@ def product_rate(
         n += 1
     return n*2*size**3/(time.perf_counter()-start)
 
+# %% ../nbs/04f_bench.ipynb #d234ec8e
 def share_of_product(
     repeats:int, # Rounds
     steps:int, # Training steps in a round

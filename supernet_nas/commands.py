@@ -19,7 +19,7 @@ from .engine import Cluster, Pool, Serial
 from .files import Checkpoint, check_reading, check_target, check_writable, load_net, save_net
 from .runs import SCRATCH_EPOCHS, SUPERNET_EPOCHS, describe, run, scratch_config, supernet_config
 from .store import Results
-from .study import EVALUATED, Calibrator, Task, Worker, about, compute, study
+from .study import EVALUATED, Calibrator, Task, Worker, about, check_data, compute, study
 from .supernet import SubNet, SuperNet, parse_arch, search_space, show_arch
 from .train import Recipe, evaluate, evaluate_all, runtime
 
@@ -85,6 +85,7 @@ def training_options(
     both = dict(widths=widths, dataset=dataset, n_train=n_train, recipe=recipe)
     return own|dict(max_depths=depths), both, worker
 
+# %% ../nbs/05a_commands.ipynb #492dd808
 def _dataset(dataset, data_root, images, size):
     "What the data are called; raises `BadInput` for options that do not go together"
     if images is None:
@@ -161,7 +162,8 @@ def supernet_calibrate(
     check_limits(threads=threads)
     if images is None and size is not None: raise BadInput(f'size {size}: for --images only')
     results = Results(_folder(out), readonly=True)
-    arms = {r: c['config'] for r,c in results.records.items()}
+    records = results.records
+    arms = {r: c['config'] for r,c in records.items()}
     files = {f.stem: f for f in sorted((results.folder/'weights').glob('*.safetensors'))}
     files = {r: f for r,f in files.items() if arms.get(r, {}).get('arm')=='supernet'}
     todo = [r for r in files if not results.has(f'{r}.calibration')]
@@ -173,20 +175,13 @@ def supernet_calibrate(
         own = dict(images=images, size=size) if kind[0]=='images' else {}
         worker = Calibrator(kind[0], data_root, kind[1], device, precision, threads, **own)
         these = [r for r in todo if data_of[r]==kind]
-        _check_same_data(these, results, worker.ready()[0])
+        check_data({r: records[r] for r in these}, results.folder, worker.ready()[0], 'give those')
         size_of = {r: len(search_space(arms[r]['max_depths'])) for r in these}
         tasks = [Task(f'{r}.calibration', (r, str(files[r])), r, n) for r,n in size_of.items()]
         def save(task, content):
             results.add(content)
             return f"{len(content['scores'])//2} kinds of statistics"
         with engine_for(worker, jobs) as engine: compute(tasks, results, engine, worker, save)
-
-def _check_same_data(runs, results, data):
-    "Raises `BadInput` for runs that were computed on other data"
-    records = results.records
-    for r in runs:
-        if records[r]['runtime'].get('data') not in (None, data.digest):
-            raise BadInput(f'run {r} in {results.folder} was computed on other data: give those')
 
 # %% ../nbs/05a_commands.ipynb #2246b91b
 def _show_scores(scores):
@@ -220,6 +215,7 @@ def supernet_train(
     _show_scores([s for s in record['scores'] if s['bn'] in EVALUATED])
     print(f'saved {file}')
 
+# %% ../nbs/05a_commands.ipynb #128cc3c1
 def _train_on(c, data, rt, kept):
     "Train, from the checkpoint if there is one; a person who stops it is told what is kept"
     if kept and kept.path.exists(): print(f'goes on from {kept.path}', flush=True)
@@ -348,6 +344,7 @@ def supernet_probe(
     worker = Prober('MNIST', None, None, device, precision, threads)
     with engine_for(worker, jobs) as engine: compute(tasks, results, engine, worker, save)
 
+# %% ../nbs/05a_commands.ipynb #0927ad82
 def _probe_task(c, results):
     "What a `Prober` needs of a run: its saved scores, and the few-shot supernets' weights where all three are there"
     node = next(s for s in results.records[c.run]['scores'] if (s['bn'], s['split'])==('node', 'valid'))

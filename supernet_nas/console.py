@@ -23,6 +23,7 @@ def _integer(s):
     if len(s)<20 and s.strip().lstrip('-').isdecimal() and s.isascii(): return int(s)
     raise argparse.ArgumentTypeError(f'{shortened(s)!r} is not an integer of at most 18 digits')
 
+# %% ../nbs/04g_console.ipynb #9b4c1274
 def parser(
     f, # A function with docments; an argument that is False by default is a switch
     examples:tuple[str, ...]=() # Arguments, as one would type them

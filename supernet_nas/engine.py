@@ -223,6 +223,7 @@ class Cluster(Serial):
         has = self.ray.cluster_resources()
         return max(int(has.get('GPU', 0)/self.gpu_share if self.gpu_share else has.get('CPU', 1)), 1)
 
+# %% ../nbs/04d_engine.ipynb #6d7b6764
 @contextmanager
 def _no_stderr():
     "Ray's C code writes one line about its log level past Python"
@@ -237,6 +238,7 @@ def _on_sigterm(handler):
     "Set again what SIGTERM does, which only the main thread can"
     if threading.current_thread() is threading.main_thread(): signal.signal(signal.SIGTERM, handler)
 
+# %% ../nbs/04d_engine.ipynb #ceb783a7
 def _leave(ray):
     "Leave the cluster; what SIGTERM does, which Ray's C code then sets to the default past Python, stays as it was"
     before = signal.getsignal(signal.SIGTERM)
@@ -307,6 +309,7 @@ def run(self:Cluster, f, take, tick=lambda n: None, say=print):
             running,since = again,time.monotonic()
         for ref in ended: yield _result(self.ray, running.pop(ref), ref)
 
+# %% ../nbs/04d_engine.ipynb #afee90db
 @patch
 def _idle(self:Cluster)->bool:
     "Whether all that tasks could run on is free"

@@ -225,6 +225,7 @@ def contrast(
     d = (a-b).dropna()
     return pd.DataFrame({k: interval(d[k]) for k in d} | {'mean': interval(d.mean(axis=1))}).T
 
+# %% ../nbs/04h_evidence.ipynb #82aa0b20
 def show(r, digits:int=2)->str:
     "A mean with its 95 % interval, or with its standard deviation where it has none; - for nothing."
     signed = 'lo' in r
@@ -327,6 +328,7 @@ def parameters(self:Evidence,
     "Size of each network: a guess at their order that costs nothing."
     return pd.Series({a: self.sizes[setting, a][what] for a in archs})
 
+# %% ../nbs/04h_evidence.ipynb #4d6abd64
 @patch
 def ranking(self:Evidence,
     sup:Setting, # Of supernets

@@ -194,6 +194,7 @@ def _check_score(s, net):
     check_choice(s['split'], 'split of a score', ('valid', 'test'))
     check_int(s['n_correct'], f'n_correct of {arch}', 0)
 
+# %% ../nbs/04a_files.ipynb #2b0cf060
 MOST_NUMBERS = 2**22  # of an image: pixels, times channels
 
 def _check_list(about, key, n, fits, what):
@@ -213,6 +214,7 @@ def _check_preparation(about, config):
     numbers = n*math.prod(about.get('size', []))
     if numbers>MOST_NUMBERS: raise BadInput(f'size {shown(about["size"])}: choose at most {MOST_NUMBERS//n} pixels')
 
+# %% ../nbs/04a_files.ipynb #8428365d
 def _check_about(about, net):
     "Raises `BadInput` for entries of another form than the commands expect"
     if not isinstance(about, dict): raise BadInput(f'about {shown(about)}: give names and values')

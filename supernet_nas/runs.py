@@ -121,6 +121,7 @@ def config_from(
     except (TypeError, ValueError) as e: raise BadInput(f'its configuration: {e}') from e
     return c
 
+# %% ../nbs/04b_runs.ipynb #41967253
 def _check_config(c):
     "Refuse what no run can have been trained with"
     check_choice(c.arm, 'arm', ('supernet', 'scratch'))
@@ -302,6 +303,7 @@ def run(
     return dict(run=c.run, config=c.filled, cost=_cost(c, net, hist, data, extra), networks=networks(net, archs, data),
                 scores=scores, curves=curve, **circumstances(rt, hist.seconds, data)), net
 
+# %% ../nbs/04b_runs.ipynb #a83b6b24
 def _cost(c, net, hist, data, extra):
     "What the training took, and its last loss"
     n,shape = len(data.train.y),data.train.x.shape[1:]

@@ -36,6 +36,7 @@ def seal(
 
 def _no_number(s): raise ValueError(f'{s} is not JSON, though Python would read it')
 
+# %% ../nbs/04c_store.ipynb #b3d33f71
 def unseal(
     raw:bytes # A file
 )->dict: # What `seal` was given
@@ -65,6 +66,7 @@ def _counts(n_correct, n_total):
 @functools.lru_cache(maxsize=1000)
 def _archs(sampler, max_depths): return [show_arch(a) for a in make_sampler(sampler, max_depths).space]
 
+# %% ../nbs/04c_store.ipynb #d1166220
 def check_scores(
     content:dict, # Of a run, or of what lies beside it
     archs:list[str] # Which networks it may have
@@ -203,6 +205,7 @@ def _content(path):
         return content if found[2] else check_run(content)
     except BadInput as e: return str(e).removeprefix(f'{path}: ')
 
+# %% ../nbs/04c_store.ipynb #15172860
 @patch
 def _look(self:Results):
     "Read the files that are new or have changed, and forget those that are gone"
@@ -230,6 +233,7 @@ def _seen(self:Results):
     "`records` as they were at the last look"
     return {c['run']: c for _,c in self._files.values() if isinstance(c, dict) and 'kind' not in c}
 
+# %% ../nbs/04c_store.ipynb #a023852e
 @patch
 def beside(self:Results, kind:str)->dict[str, dict]: # By name of the run
     "What was added to finished runs."
@@ -251,6 +255,7 @@ def _misfit(self:Results, content):
     except BadInput as e: return 'its run is not there' if not isinstance(record, dict) else str(e)
     return ''
 
+# %% ../nbs/04c_store.ipynb #d78a7255
 @patch(as_prop=True)
 def refused(self:Results)->dict[str, str]: # Reason by name of the file
     "Files that are damaged, of a newer schema, not ours, or hold what cannot be; their runs count as not done."
@@ -258,6 +263,7 @@ def refused(self:Results)->dict[str, str]: # Reason by name of the file
     bad = {f: c if isinstance(c, str) else self._misfit(c) if 'kind' in c else '' for f,(_,c) in self._files.items()}
     return {f: why for f,why in bad.items() if why}
 
+# %% ../nbs/04c_store.ipynb #2d77b192
 @patch
 def done(self:Results)->set[str]: # Names of finished runs
     "Which runs are there."
@@ -380,6 +386,7 @@ def claim(self:Results,
     except OSError: pass  # a full disk: the claim holds without its holder's name
     return fd
 
+# %% ../nbs/04c_store.ipynb #cbf00b9e
 @patch
 def release(self:Results,
     run:str, # Name of a run

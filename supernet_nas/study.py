@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EVALUATED', 'SAID', 'TIMED', 'WAIT', 'EXPECTED', 'Worker', 'about', 'Task', 'Calibrator', 'Pace', 'measure_pace',
-           'seconds_of', 'makespan', 'show_time', 'Unfinished', 'compute', 'out_of_memory', 'study']
+           'seconds_of', 'makespan', 'show_time', 'Unfinished', 'compute', 'out_of_memory', 'study', 'check_data']
 
 # %% ../nbs/04e_study.ipynb #64f98f9a
 import functools, heapq, re, statistics, sys, time
@@ -28,6 +28,7 @@ def _loaded(dataset, data_root, n_train, device, images, size):
     if images is None: return load_data(dataset, data_root, n_train, device)
     return load_images(images, size, n_train, device)
 
+# %% ../nbs/04e_study.ipynb #5f0a3172
 @dataclass(frozen=True)
 class Worker:
     "Computes runs, in whatever process it is called."
@@ -115,6 +116,7 @@ class Pace:
     def step(self, flops:float)->float: # Seconds
         return self.fixed+self.per_flop*flops
 
+# %% ../nbs/04e_study.ipynb #5339f1be
 def measure_pace(
     worker:Worker, # Of the study
     widths:tuple[int, ...]=(16,32), # Channels of each stage
@@ -234,6 +236,7 @@ def compute(
         bar.close()
     if failed: raise Unfinished(f'{len(failed)} of {len(tasks)} failed, first {failed[0]}; ask again to try again')
 
+# %% ../nbs/04e_study.ipynb #79f07d4e
 EXPECTED = (BadInput, Died, FloatingPointError, MemoryError, OSError)  # what can befall a task; all else is a mistake
 _full = re.compile('out of memory|(allocate|enough) memory|alloc_failed', re.I)  # PyTorch's words, on CPU and GPU
 
@@ -281,18 +284,24 @@ def _weights(results):
     return results.folder/'weights'
 
 # %% ../nbs/04e_study.ipynb #d9766441
-def _check_data(records, folder, data):
-    "Refuse a folder with runs of other data of the same name: a report would compare them with these"
+def check_data(
+    records:dict[str, dict], # By name of the run
+    folder:Path, # Where they are
+    data:Data, # That these runs should be of, where the name is the same
+    advice:str='choose another folder' # What to do
+):
+    "Raises `BadInput` for runs of other data of the same name: a report would compare them with these."
     for run,r in records.items():
         found = r['runtime'].get('data')
         if r['config']['dataset']==data.name and found not in (None, data.digest):
             raise BadInput(f'run {run} in {folder} was computed on other data (SHA-256 {str(found)[:12]}, '
-                           f'these are {data.digest[:12]}): choose another folder')
+                           f'these are {data.digest[:12]}): {advice}')
 
+# %% ../nbs/04e_study.ipynb #ae78b122
 def _missing(configs, results, data):
     "Configurations to compute; says what is there, and refuses results that were computed on other data"
     records = results.records  # each access looks at the files anew
-    _check_data(records, results.folder, data)
+    check_data(records, results.folder, data)
     there = {c.run: records[c.run]['runtime'] for c in configs if c.run in records}
     how = sorted({f"{h['device']}, {h['precision']}" for h in there.values()})
     how = f' (computed on {" and ".join(how)})' if how else ''
@@ -300,6 +309,7 @@ def _missing(configs, results, data):
     for file,why in results.refused.items(): print(f'{results.runs/file} is not counted: {why}')
     return [c for c in configs if c.run not in there]
 
+# %% ../nbs/04e_study.ipynb #d1ab00c6
 def _planned(todo, data, worker, engine):
     "Tasks with their time, and the time of all"
     c = max(todo, key=lambda c: (c.arm=='supernet', c.arch or ()))

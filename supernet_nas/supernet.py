@@ -315,29 +315,32 @@ class SuperNet(nn.Module):
         if head=='node': self.head = Switch([Head(widths[-1], num_classes) for _ in self.space])
         for name,rule in self.private.items(): self._copy(name, rule, norms)
 
-    def _norm(self, s):
-        "What makes the BatchNorms of a stage; the first has one node"
-        nodes = count_nodes(self.bn, self.max_depths[:s])
-        return partial(_norms[self.bn], nodes=nodes) if nodes else nn.BatchNorm2d
-
-    def _copy(self, name, rule, norms):
-        "Put copies in the place of a layer, each initialised anew but the first"
-        w,c,k = (self.config[i] for i in ('widths', 'in_channels', 'num_classes'))
-        if name=='linear':
-            self.head = Switch([self.head, *(Head(w[-1], k) for _ in range(copies(rule, self.max_depths)-1))])
-            return
-        kind,s,i = _place(name)
-        n,layer = copies(rule, self.max_depths[:s])-1,self.config.get('layer', 'conv')
-        if kind=='stride':
-            more = [make_layer(layer, w[s-1], w[s], 2, norms[s]) for _ in range(n)]
-            self.transitions[s] = Switch([self.transitions[s], *more])
-        elif rule=='norm': _copy_norms(self.blocks[s].layers[i], norms[s])
-        else:
-            more = [make_layer(layer, w[s], w[s], 1, norms[s]) for _ in range(n)]
-            self.blocks[s].layers[i] = Switch([self.blocks[s].layers[i], *more])
-
     @property
     def space(self)->list[Arch]: return search_space(self.max_depths)
+
+@patch
+def _norm(self:SuperNet, s):
+    "What makes the BatchNorms of a stage; the first has one node"
+    nodes = count_nodes(self.bn, self.max_depths[:s])
+    return partial(_norms[self.bn], nodes=nodes) if nodes else nn.BatchNorm2d
+
+# %% ../nbs/02_supernet.ipynb #e746528e
+@patch
+def _copy(self:SuperNet, name, rule, norms):
+    "Put copies in the place of a layer, each initialised anew but the first"
+    w,k = self.config['widths'],self.config['num_classes']
+    if name=='linear':
+        self.head = Switch([self.head, *(Head(w[-1], k) for _ in range(copies(rule, self.max_depths)-1))])
+        return
+    kind,s,i = _place(name)
+    n,layer = copies(rule, self.max_depths[:s])-1,self.config.get('layer', 'conv')
+    if kind=='stride':
+        more = [make_layer(layer, w[s-1], w[s], 2, norms[s]) for _ in range(n)]
+        self.transitions[s] = Switch([self.transitions[s], *more])
+    elif rule=='norm': _copy_norms(self.blocks[s].layers[i], norms[s])
+    else:
+        more = [make_layer(layer, w[s], w[s], 1, norms[s]) for _ in range(n)]
+        self.blocks[s].layers[i] = Switch([self.blocks[s].layers[i], *more])
 
 def _place(name):
     "What is called so: 'stride' or 'block', its stage and its place there, from 0"

@@ -54,6 +54,7 @@ def _fast_bf16(device):
     tests = [getattr(torch.cpu, f'_is_{f}_supported', lambda: False) for f in ('amx_tile', 'avx512_bf16')]
     return device=='cpu' and any(test() for test in tests)
 
+# %% ../nbs/04_train.ipynb #c2a974f4
 def runtime(
     device:str='auto', # 'auto', 'cuda', 'mps' or 'cpu'
     precision:str='auto' # 'auto', 'bf16' or 'fp32'
@@ -171,6 +172,7 @@ def check_split(
         if split.max_label>=k: raise BadInput(f'label {split.max_label} for a network of {k} classes, 0..{k-1}')
     return split
 
+# %% ../nbs/04_train.ipynb #d3bc9293
 def _check_logits(logits, n, max_label):
     "Raises `BadInput` unless a batch of `n` has logits for all classes; looks at shapes only"
     if not isinstance(logits, Tensor) or logits.ndim!=2 or len(logits)!=n:
@@ -347,6 +349,7 @@ def _training_of(net, split, epochs, sampler, recipe, seed, rt, made)->dict:
                 recipe=str(recipe), data=_hash_of(split), precision=rt.precision,
                 space=' '.join(map(show_arch, sampler.space)) if sampler else '') | names
 
+# %% ../nbs/04_train.ipynb #4609edc7
 def _resume(checkpoint, progress, what):
     "Go on from a checkpoint, if there is one; raises `BadInput` for one of another training"
     state = checkpoint.load()
