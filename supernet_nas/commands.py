@@ -53,7 +53,7 @@ def training_options(
     bn:str=None, # affine: affine parameters of BatchNorm per node too; parent: statistics by the block before
     head:str=None, # node: a linear layer for each network
     endings:str=None, # own: the last convolution and the linear layer of each depth of the last block
-    loss:str=None, # in_place or teacher: distillation
+    loss:str=None, # in_place (with a sampler of several networks), or teacher (trains the largest network first)
     gradient:str=None, # pcgrad
     state:str=None, # separate: a momentum for each network
     widths:str='16,32', # Channels of each stage

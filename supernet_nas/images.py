@@ -6,7 +6,7 @@
 __all__ = ['MOST_PIXELS', 'LEAST_SIZE', 'MOST_SIZE', 'LEAST', 'TEST_FRACTION', 'read_image', 'load_images']
 
 # %% ../nbs/00a_images.ipynb #af2e72e0
-import warnings, zipfile
+import re, warnings, zipfile
 from pathlib import Path
 import numpy as np
 import torch
@@ -22,6 +22,10 @@ def _resized(im, size):
     h,w = (size, size) if isinstance(size, int) else size or (im.height, im.width)
     return np.array(im if (w, h)==im.size else im.resize((w, h), Image.Resampling.BILINEAR))
 
+def _is_deep(im):
+    "Whether an image that PIL has not yet decoded has more than eight bits a channel"
+    return im.mode[0] in 'IF' or any(re.search(';16[BLN]', str(tile[3])) for tile in im.tile)
+
 # %% ../nbs/00a_images.ipynb #19fb7a50
 def read_image(
     file:Path, # In any format that PIL reads
@@ -34,8 +38,9 @@ def read_image(
         with warnings.catch_warnings():
             warnings.simplefilter('error')  # of pictures that are bombs, or cut short
             warnings.filterwarnings('ignore', 'Palette images')  # their transparency is left out
-            with Image.open(file) as opened: im = ImageOps.exif_transpose(opened)
-            if im.mode[0] in 'IF': raise ValueError('more than 8 bits a channel: save it with 8')  # PIL would cut them
+            with Image.open(file) as opened:
+                if _is_deep(opened): raise ValueError('more than 8 bits a channel: save it with 8')
+                im = ImageOps.exif_transpose(opened)
             grey = im.mode in ('1', 'L', 'LA') if channels is None else channels==1
             im = im.convert('L' if grey else 'RGB')
     except Exception as e:  # PIL raises what its decoders raise

@@ -120,7 +120,7 @@ class Shallow(Sampler):
 
 # %% ../nbs/03_sampler.ipynb #a8bfe7e2
 class PathDropout(Sampler):
-    "All architectures at first, on average one at the end (Bender et al., ICML 2018)."
+    "All architectures at first, between one and two on average at the end (Bender et al., ICML 2018)."
     def __call__(self)->list[Arch]:
         keep = 1-self.done*(1-1/len(self.space))
         return [a for a in self.space if self.rng.random()<keep] or [self.rng.choice(self.space)]

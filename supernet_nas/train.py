@@ -276,7 +276,7 @@ def _epoch(step, batches, sampler, hist, total_steps, after):
 
 # %% ../nbs/04_train.ipynb #2d91a3df
 def _schedule(opt, recipe, steps):
-    "One-cycle learning rate up to that of the optimizer; a short training takes the beginning of 8 steps"
+    "One cycle over all steps, up to the optimizer's rate; fewer than 8 steps are the first of a cycle of 8"
     total,peaks = max(steps, 8),[float(g['lr']) for g in opt.param_groups]
     if recipe.warmup*total==1: total += 1  # OneCycleLR divides by zero when the warm-up is one step
     return OneCycleLR(opt, peaks, total_steps=total, pct_start=recipe.warmup, cycle_momentum=False)
