@@ -8,7 +8,7 @@ __all__ = ['TASKS', 'MANY', 'PlainNet', 'plain_loader', 'plain_train', 'plain_sc
            'measure', 'study_table', 'rest_table']
 
 # %% ../nbs/04f_bench.ipynb #260f5d99
-import contextlib, functools, resource, tempfile, time
+import contextlib, functools, tempfile, time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
@@ -24,7 +24,7 @@ from .files import write_whole
 from .runs import config_from, provenance, run, scratch_config, step_flops, supernet_config
 from .sampler import Sampler
 from .store import TABLES, Results, seal
-from .study import Worker
+from .study import Worker, peak_memory
 from .supernet import SuperNet, SubNet, search_space
 from .train import EVAL_BATCH, Recipe, Runtime, runtime, train, evaluate_all
 
@@ -116,6 +116,10 @@ def tasks(
 # %% ../nbs/04f_bench.ipynb #10321ca1
 TASKS = 'train one network', 'train the supernet', 'score all nine'
 
+def _wait_for(device):
+    "Until a device has done what it was given"
+    if device!='cpu': getattr(torch, device).synchronize()
+
 def timed(
     variant:str, # 'plain', 'tensors' or 'ours'
     task:str, # One of `TASKS`
@@ -128,7 +132,7 @@ def timed(
     images,variants = tasks(steps, rt)[task]
     start = time.perf_counter()
     variants[variant]()
-    if device=='cuda': torch.cuda.synchronize()
+    _wait_for(device)
     seconds = time.perf_counter()-start
     return dict(task=task, variant=variant, precision=precision if variant=='ours' else 'fp32', images=images,
                 seconds=round(seconds, 4), threads=torch.get_num_threads())
@@ -215,7 +219,7 @@ def product_rate(
     n,start = 0,time.perf_counter()
     while time.perf_counter()-start<seconds:
         a@a
-        if device=='cuda': torch.cuda.synchronize()
+        _wait_for(device)
         n += 1
     return n*2*size**3/(time.perf_counter()-start)
 
@@ -241,13 +245,12 @@ def read_many(
 )->dict: # A row
     "Time the reading of all tables, and the memory it takes, in a process that has imported all it needs."
     import pandas  # not part of the time
-    before,start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,time.perf_counter()
+    before,start = peak_memory(),time.perf_counter()
     results = Results(folder, readonly=True)
     sizes = {t: len(results.read(t)) for t in TABLES}
     assert sizes['runs']==MANY and not results.refused
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return dict(task=f'read {MANY:,} runs', variant='ours', seconds=round(time.perf_counter()-start, 3),
-                gigabytes=round((peak-before)/2**20, 3))
+                gigabytes=round(peak_memory()-before, 3))
 
 def copy_runs(
     folder:str|Path, # Where

@@ -234,7 +234,8 @@ def _as_trained(data, about, file):
     check_reading(about, file)
     if list(data.classes)!=about['classes']:
         raise BadInput(f'images of classes {shown(data.classes)}: {file} knows {shown(about["classes"])}')
-    old,new = (torch.tensor([d['mean'], d['std']])[:,None,:,None,None] for d in (vars(data), about))
+    where = data.train.x.device
+    old,new = (torch.tensor([d['mean'], d['std']], device=where)[:,None,:,None,None] for d in (vars(data), about))
     if torch.equal(old, new): return data
     parts = {k: getattr(data, k) for k in ('train', 'valid', 'test')}
     parts = {k: Split((s.x*old[1]+old[0]-new[0])/new[1], s.y) for k,s in parts.items()}

@@ -24,7 +24,8 @@ def _resized(im, size):
 
 def _is_deep(im):
     "Whether an image that PIL has not yet decoded has more than eight bits a channel"
-    return im.mode[0] in 'IF' or any(re.search(';16[BLN]', str(tile[3])) for tile in im.tile)
+    def most(tile): return tile[3][-1] if tile[0].startswith('ppm') and isinstance(tile[3], tuple) else 0
+    return im.mode[0] in 'IF' or any(re.search(';16[BLN]', str(t[3])) or most(t)>255 for t in im.tile)
 
 # %% ../nbs/00a_images.ipynb #19fb7a50
 def read_image(

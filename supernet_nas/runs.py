@@ -190,25 +190,26 @@ def train_teacher(
     c:Config, # Of the supernet that will learn from it
     data:Data, # On the device of `rt`
     rt:Runtime # Where it runs
-)->tuple[SubNet, int]: # The teacher, and the FLOPs of training it and of asking it at every step of the supernet
+)->tuple[SubNet, int, float]: # The teacher; FLOPs of training it and of asking it at every step; seconds of training it
     "Train the largest network from scratch for a third of the epochs."
     alike = dict(widths=c.widths, dataset=c.dataset, n_train=c.n_train, recipe=c.recipe)
     t = scratch_config(c.seed, max(c.epochs//3, 1), c.max_depths, **alike)
     net,n,shape = build(t, data),len(data.train.y),data.train.x.shape[1:]
     hist = train(net, data.train, t.epochs, recipe=t.recipe, seed=t.seed, rt=rt, tick=lambda: None)
-    asked = total_steps(c, n)*batch_size(c, n)*2*count_macs(net, data.train.x[:1])
-    return net,train_flops(net, hist, shape, batch_size(c, n))+asked
+    asked = total_steps(c, n)*batch_size(c, n)*2*count_macs(net.eval(), data.train.x[:1])
+    return net,train_flops(net, hist, shape, batch_size(c, n))+asked,hist.seconds
 
 # %% ../nbs/04b_runs.ipynb #c198d052
 def _fixes(c:Config, data, rt):
-    "Arguments of `train` that are not the default, and the FLOPs that they cost beside the steps"
+    "Arguments of `train` that are not the default, and the FLOPs and seconds that they cost beside the steps"
+    flops,seconds = 0,0.
     if c.loss=='teacher':
-        teacher,flops = train_teacher(c, data, rt)
+        teacher,flops,seconds = train_teacher(c, data, rt)
         kw = dict(loss=FromTeacher(teacher))
-    else: kw,flops = dict(loss=in_place if c.loss=='in_place' else cross_entropy),0
+    else: kw = dict(loss=in_place if c.loss=='in_place' else cross_entropy)
     if c.gradient: kw['gradient'] = PCGrad(derive_seed(c.seed, 'pcgrad'))
     if c.state: kw['state'] = SeparateMomentum()
-    return kw,flops
+    return kw,flops,seconds
 
 # %% ../nbs/04b_runs.ipynb #4e436355
 def _ways(net, images, rt, recal_images, archs):
@@ -293,15 +294,15 @@ def run(
             n = evaluate_all(net, data.valid, rt, archs) if sampler else {c.arch: evaluate(net, data.valid, rt)}
             hist.notes[epoch] = {show_arch(a): n[a] for a in archs}
         if on_epoch: on_epoch(epoch, net, hist)
-    fixes,extra = _fixes(c, data, rt)
+    fixes,flops,seconds = _fixes(c, data, rt)
     hist = train(net, data.train, c.epochs, sampler, c.recipe, c.seed, rt, validate, tick, resume=resume, **fixes)
     curve = dict(n_total=len(data.valid.y), epoch=list(hist.notes),
                  n_correct={show_arch(a): [n[show_arch(a)] for n in hist.notes.values()] for a in archs})
     ways = _ways(net, data.train.x, rt, c.recal_images, archs)
     scores = [score(bn, part, count(getattr(data, part)), data)
               for part in ('valid', 'test') for bn,count in ways.items()]
-    return dict(run=c.run, config=c.filled, cost=_cost(c, net, hist, data, extra), networks=networks(net, archs, data),
-                scores=scores, curves=curve, **circumstances(rt, hist.seconds, data)), net
+    return dict(run=c.run, config=c.filled, cost=_cost(c, net, hist, data, flops), networks=networks(net, archs, data),
+                scores=scores, curves=curve, **circumstances(rt, hist.seconds+seconds, data)), net
 
 # %% ../nbs/04b_runs.ipynb #a83b6b24
 def _cost(c, net, hist, data, extra):

@@ -7,7 +7,7 @@ __all__ = ['SCHEMA', 'KINDS', 'MOST', 'PARTS', 'PROBE_COLUMNS', 'RUN_COLUMNS', '
            'check_run', 'check_beside', 'Results']
 
 # %% ../nbs/04c_store.ipynb #ee1a9e24
-import functools, gc, hashlib, json, os, re, socket
+import functools, gc, hashlib, itertools, json, os, re, socket
 from dataclasses import asdict, fields
 from itertools import chain
 from pathlib import Path
@@ -287,8 +287,13 @@ def add(self:Results,
     if not kind: check_run(content)
     path,refused = self.path(content['run'], kind),self.refused
     if kind and (why := self._misfit(content)): raise BadInput(f'{path.name}: {why}')
-    if path.name in refused: os.replace(path, check_writable(self.folder/'refused')/path.name)
+    if path.name in refused: os.replace(path, _free(check_writable(self.folder/'refused')/path.name))
     return write_whole(path, seal(content))
+
+def _free(path):
+    "A name that no file has: this one, or with a number before its ending"
+    names = itertools.chain([path], (path.with_suffix(f'.{i}{path.suffix}') for i in itertools.count(2)))
+    return next(p for p in names if not p.exists())
 
 # %% ../nbs/04c_store.ipynb #fa88487b
 _text = {'run', 'arm', 'arch', 'sampler', 'max_depths', 'widths', 'dataset', 'gpu', *FIXES, 'data',

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['EVALUATED', 'SAID', 'TIMED', 'WAIT', 'EXPECTED', 'Worker', 'about', 'Task', 'Calibrator', 'Pace', 'measure_pace',
-           'seconds_of', 'makespan', 'show_time', 'Unfinished', 'compute', 'out_of_memory', 'study', 'check_data']
+           'seconds_of', 'makespan', 'show_time', 'Unfinished', 'compute', 'out_of_memory', 'study', 'check_data',
+           'peak_memory']
 
 # %% ../nbs/04e_study.ipynb #64f98f9a
-import functools, heapq, re, statistics, sys, time
+import functools, heapq, math, re, statistics, sys, time
 from dataclasses import dataclass, replace
 from pathlib import Path
 import torch
@@ -120,16 +121,18 @@ class Pace:
 def measure_pace(
     worker:Worker, # Of the study
     widths:tuple[int, ...]=(16,32), # Channels of each stage
-    max_depths:tuple[int, ...]=(3,3) # Of the search space
+    max_depths:tuple[int, ...]=(3,3), # Of the search space
+    batch:int=Recipe().batch_size # Images in a step that is timed
 )->Pace:
     "Time some steps of the smallest and of the largest network in this process."
     data,rt = worker.ready()
-    n = min(len(data.train.y), Recipe().batch_size*TIMED)
+    batch = min(batch, len(data.train.y))
+    n,recipe = min(len(data.train.y), batch*TIMED),Recipe(batch_size=batch)
     some,found = Split(data.train.x[:n], data.train.y[:n]),[]
     for arch in ((1,)*len(max_depths), tuple(max_depths)):
         net,stamps = SubNet(arch, widths, data.in_channels, data.num_classes),[]
-        train(net, some, -(-TIMED*Recipe().batch_size//n), rt=rt, tick=lambda: stamps.append(time.perf_counter()))
-        steps = [b-a for a,b in zip(stamps, stamps[1:])]
+        train(net, some, -(-TIMED*batch//n), recipe=recipe, rt=rt, tick=lambda: stamps.append(time.perf_counter()))
+        steps = [(b-a)*Recipe().batch_size/batch for a,b in zip(stamps, stamps[1:])]
         found.append((step_flops(net, (), tuple(data.train.x.shape[1:])), statistics.median(steps)))
     (f0,t0),(f1,t1) = found
     slope = max(t1-t0, 0)/(f1-f0) if f1>f0 else 0.
@@ -276,7 +279,9 @@ def study(
             results.add(record)
             return f"{record['made']['seconds']:.0f} s"
         compute(tasks, results, engine, worker, save)
-    print(f'done in {show_time(time.perf_counter()-start)}{_peak_memory()}')
+    peak = peak_memory(children=True)
+    said = '' if math.isnan(peak) else f', peak memory {peak:.1f} GiB a process'
+    print(f'done in {show_time(time.perf_counter()-start)}{said}')
 
 def _weights(results):
     "Folder of the supernets' weights"
@@ -313,15 +318,18 @@ def _missing(configs, results, data):
 def _planned(todo, data, worker, engine):
     "Tasks with their time, and the time of all"
     c = max(todo, key=lambda c: (c.arm=='supernet', c.arch or ()))
-    paces = engine.each(functools.partial(measure_pace, worker, c.widths, c.max_depths or c.arch), len(todo))
+    measure = functools.partial(measure_pace, worker, c.widths, c.max_depths or c.arch, c.recipe.batch_size)
+    paces = engine.each(measure, len(todo))
     pace = Pace(*(statistics.mean(getattr(p, k) for p in paces) for k in ('fixed', 'per_flop')))
     tasks = [Task(c.run, c, describe(c), seconds_of(c, data, pace)) for c in todo]
     return tasks, show_time(makespan([t.seconds for t in tasks], engine.slots))
 
-def _peak_memory():
-    "Peak memory of the largest process, where the system tells"
+def peak_memory(
+    children:bool=False # Of the largest process, those that it started included
+)->float: # GiB; NaN where the system does not tell
+    "Peak memory of this process."
     try: import resource
-    except ImportError: return ''
+    except ImportError: return math.nan
     unit = 2**30 if sys.platform=='darwin' else 2**20  # bytes there, KiB elsewhere
-    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return f', peak memory {peak/unit:.1f} GiB a process'
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)[:1+children]
+    return max(resource.getrusage(who).ru_maxrss for who in whose)/unit

@@ -542,9 +542,11 @@ def count_params(
     return sum(p.numel() for p in net.parameters() if p.requires_grad)
 
 def count_macs(
-    net:nn.Module, # Any network; it stays in its mode, and should be in eval mode
+    net:nn.Module, # Any network in eval mode; raises `BadInput` in training mode, in which it would change
     *args # What it is called with; a batch of one image gives MACs per image
 )->int: # Multiply-accumulates of convolutions and matrix products
     "MACs of one forward pass, from `torch.utils.flop_counter` (which counts 2 FLOPs each)."
+    if getattr(net, 'training', False):
+        raise BadInput(f'{type(net).__name__} is in training mode: call net.eval() first')
     with torch.no_grad(), FlopCounterMode(display=False) as counter: net(*args)
     return counter.get_total_flops()//2

@@ -8,7 +8,7 @@ __all__ = ['MOST_DRAWN', 'SUFFIXES', 'EXTRA', 'FORMATS', 'CHECKED', 'TOLERANCE',
            'pt2_bytes', 'onnx_bytes', 'open_pt2', 'open_onnx', 'images_to_check', 'logit_difference', 'export']
 
 # %% ../nbs/05e_take.ipynb #6bd12b63
-import copy, importlib.util, io, json, warnings
+import copy, importlib.util, io, json, math, warnings
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -20,11 +20,11 @@ from .blocks import ConvBNReLU
 from .choose import check_output
 from supernet_nas.data import (DATASETS, READING, BadInput, Data, check_choice, check_images, load_data, short,
     shown)
-from .files import check_reading, load_net, write_whole
+from .files import check_preparation, check_reading, load_net, write_whole
 from .images import read_image
 from .runs import RECAL_IMAGES
 from .supernet import Arch, SubNet, SuperNet, check_arch, show_arch
-from .train import EVAL_BATCH, Runtime, recalibrate_bn
+from .train import Runtime, eval_batch, recalibrate_bn
 
 # %% ../nbs/05e_take.ipynb #e2ccb15d
 def load_reader(
@@ -39,7 +39,9 @@ def load_reader(
     name = about.get('dataset') if dataset is None else check_choice(dataset, 'dataset', DATASETS)
     if not {*READING}<=about.keys() and (dataset or name=='MNIST'):
         about = load_data(name, data_root).reading|about|dict(dataset=name)
-    return net,about|check_reading(about, path, ': give --dataset')
+    about |= check_reading(about, path, ': give --dataset')
+    check_preparation(about, net.config)
+    return net.float(),about
 
 # %% ../nbs/05e_take.ipynb #abc98aa8
 def take_out(
@@ -83,8 +85,9 @@ def predict(
 )->pd.DataFrame: # A row for each: `label` and `confidence`
     "Class and confidence of image files; raises `BadInput`."
     if net.training: raise BadInput('the network is in training mode: call net.eval() first')
-    starts = range(0, max(len(images), 1), EVAL_BATCH)  # `read_images` refuses an empty list
-    p = torch.cat([net(read_images(images[i:i+EVAL_BATCH], about)).float().softmax(1) for i in starts])
+    most = eval_batch(len(about['mean'])*math.prod(about['size']))
+    starts = range(0, max(len(images), 1), most)  # `read_images` refuses an empty list
+    p = torch.cat([net(read_images(images[i:i+most], about)).float().softmax(1) for i in starts])
     if not p.isfinite().all(): raise BadInput('the network gives logits that are not finite: its weights are')
     confidence,label = p.max(1)
     names = [about['classes'][i] for i in label]
