@@ -56,6 +56,9 @@ def experiments():
     adamw = dict(recipe=ADAMW)
     yield '', few(range(3), None, **adamw) + few(range(3), **adamw) + few_alone(range(3), **adamw)
     yield '', [c for part in LAYERS for c in few(range(3), part)]
+    teacher = dict(loss='teacher') # repeated: its BatchNorm averages had been moved by one image before it taught
+    yield 'fp32', few(range(5), None, **teacher)
+    yield 'fp32', [supernet_config(s, SHARES['a third']['uniform'], **teacher) for s in range(3)]
     yield 'fp32', [scratch_config(s, ALONE['MNIST'], a) for s in range(5) for a in search_space()]
     yield '', few((5, 6, 7)) + few((5, 6, 7), sampler='nested') + few((5, 6, 7), sampler='shallow')
     for seed in range(5): yield '', levels([seed])
