@@ -20,10 +20,10 @@ from .data import BadInput, Data, Split, check_int, shown
 from .figures import axes, front
 from .files import check_target, check_writable, read_whole, write_whole
 from .runs import RECAL_IMAGES
-from supernet_nas.supernet import (Arch, SubNet, SuperNet, check_arch, count_macs, count_params, kind_of, parse_arch,
+from supernet_nas.supernet import (Arch, SubNet, SuperNet, check_arch, count_macs, count_params, kind_of,
     show_arch)
-from .train import (Runtime, average_statistics, batches_of, check_fp32, evaluate, evaluate_all, progress,
-    recalibrate_bn, runtime)
+from supernet_nas.train import (Runtime, average_statistics, batches_of, check_fp32, evaluate, evaluate_all, progress,
+    recalibrate_bn)
 
 # %% ../nbs/05d_choose.ipynb #0bfd4bb5
 UNITS = dict(k=10**3, m=10**6, g=10**9)
@@ -122,7 +122,8 @@ def within(
     "The networks within a budget; raises `BadInput` if there is none."
     limits = {k: check_int(v, f'max_{k}') for k,v in dict(macs=max_macs, params=max_params).items() if v is not None}
     columns = dict(macs=('macs', 'MACs'), params=('parameters', 'parameters'))
-    fits = table[[all(r) for r in zip([True]*len(table), *(table[columns[k][0]]<=v for k,v in limits.items()))]]
+    fits = table
+    for k,v in limits.items(): fits = fits[fits[columns[k][0]]<=v]
     if len(fits): return fits
     if not len(table): raise BadInput('no scores: give at least one network')
     asked = ' and '.join(f'{v:,} {columns[k][1]}' for k,v in limits.items())

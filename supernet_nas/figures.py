@@ -191,8 +191,10 @@ def front(
     y:pd.Series # Its worth
 )->list: # Index of the networks that no cheaper or equally cheap one beats, by cost
     "The Pareto front."
-    by_cost = sorted(x.index, key=lambda a: (x[a], -y[a]))
-    return [a for i,a in enumerate(by_cost) if all(y[a]>y[b] for b in by_cost[:i])]
+    found,best = [],-float('inf')
+    for a in sorted(x.index, key=lambda a: (x[a], -y[a])):
+        if y[a]>best: found.append(a); best = y[a]
+    return found
 
 def pareto(
     ways:dict, # See `nine`

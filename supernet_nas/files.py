@@ -8,13 +8,13 @@ __all__ = ['MOST_BYTES', 'KEY', 'OLD_KEYS', 'MOST_NUMBERS', 'MOST_CHECKPOINT', '
            'Checkpoint']
 
 # %% ../nbs/04a_files.ipynb #da998b15
-import errno, hashlib, inspect, io, json, math, os, re, stat, tempfile, threading, time, warnings
+import contextlib, hashlib, inspect, io, json, math, os, re, stat, tempfile, threading, time, warnings
 from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from .data import READING, BadInput, check_choice, check_int, short, shown
-from .supernet import LIMITS, SuperNet, SubNet, check_built, kept_in, parse_arch
+from .supernet import SuperNet, SubNet, check_built, kept_in, parse_arch
 
 # %% ../nbs/04a_files.ipynb #e3d1d221
 MOST_BYTES = 2**30  # of a file that is read at once; `LIMITS['numbers']` in fp64 take 0.8 GB
@@ -23,19 +23,23 @@ def _why(e:Exception)->str:
     "The system's reason, without its number"
     return getattr(e, 'strerror', None) or str(e)
 
+@contextlib.contextmanager
+def _said_as(what):
+    "Failures of the system as one line that begins so"
+    try: yield
+    except BadInput: raise
+    except (OSError, TypeError, ValueError) as e: raise BadInput(f'{what}: {_why(e)}') from e
+
 def read_whole(
     path:str|Path, # A regular file
     most:int=MOST_BYTES # Largest size that is read
 )->bytes: # All of it
     "The bytes of a file; raises `BadInput` for what is no regular file, too large or unreadable."
-    try:
+    with _said_as(f'cannot read {short(path)}'):
         path = Path(path)
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise BadInput(f'cannot read {short(path)}: it is not a regular file')
         with open(path, 'rb') as f: data = f.read(most+1)
-    except (OSError, TypeError, ValueError) as e:
-        if isinstance(e, BadInput): raise
-        raise BadInput(f'cannot read {short(path)}: {_why(e)}') from e
     if len(data)>most: raise BadInput(f'cannot read {short(path)}: it has more than {most} bytes')
     return data
 
@@ -82,12 +86,9 @@ def write_whole(
     data:bytes|str # Contents; a string is written as UTF-8
 )->Path: # `path`
     "Write a file completely or not at all; raises `BadInput` with the system's reason, and what was there stays."
-    try:
+    with _said_as(f'cannot write {short(path)}'):
         path,data = Path(path),data.encode() if isinstance(data, str) else data
         with _writing: _write_and_rename(path, data)
-    except (OSError, TypeError, ValueError) as e:
-        if isinstance(e, BadInput): raise
-        raise BadInput(f'cannot write {short(path)}: {_why(e)}') from e
     return path
 
 # %% ../nbs/04a_files.ipynb #31056622
@@ -99,11 +100,9 @@ def check_writable(
     folder:str|Path # Made if it does not exist
 )->Path: # `folder`
     "Make the folder and try it out, before any work is done for it; raises `BadInput`."
-    try:
+    with _said_as(f'cannot write to folder {short(folder)}'):
         Path(folder).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder): return Path(folder)
-    except (OSError, TypeError, ValueError) as e:
-        raise BadInput(f'cannot write to folder {short(folder)}: {_why(e)}') from e
 
 # %% ../nbs/04a_files.ipynb #052c9419
 def _metadata(data:bytes)->dict:
@@ -119,7 +118,7 @@ def check_target(
     suffix:str='.safetensors' # How its name must end
 )->Path: # `path`
     "Try out whether a file can be written; an existing one must be a saved network. Raises `BadInput`."
-    try:
+    with _said_as(f'cannot write {short(path)}'):
         path = Path(path)
         if path.suffix!=suffix: raise BadInput(f'file {short(path)}: give a name that ends in {suffix}')
         check_writable(path.absolute().parent)
@@ -128,9 +127,6 @@ def check_target(
             raise BadInput(f'file {short(path)}: there is another file of this name, which would be lost')
         with open(_temporary(path), 'ab'): pass
         _temporary(path).unlink()
-    except (OSError, TypeError, ValueError) as e:
-        if isinstance(e, BadInput): raise
-        raise BadInput(f'cannot write {short(path)}: {_why(e)}') from e
     return path
 
 # %% ../nbs/04a_files.ipynb #11e3a3df

@@ -22,7 +22,7 @@ from .sampler import make_sampler
 from .store import PROBE_COLUMNS
 from .study import Task, Worker
 from .supernet import Arch, NodeBatchNorm, SubNet, SuperNet, show_arch
-from .train import Recipe, Runtime, derive_seed, evaluate, evaluate_all, train
+from .train import Runtime, derive_seed, evaluate, evaluate_all, train
 
 # %% ../nbs/04j_probes.ipynb #99b62512
 def parts(

@@ -14,7 +14,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 import torch
 from torch import nn, Tensor
-import torch.nn.functional as F
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm.auto import tqdm
