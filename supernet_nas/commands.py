@@ -8,7 +8,7 @@ __all__ = ['CORES', 'RANGES', 'EXAMPLES', 'check_limits', 'parse_ints', 'trainin
            'supernet_bench', 'supernet_choose', 'supernet_predict', 'supernet_export']
 
 # %% ../nbs/05a_commands.ipynb #8e2f949f
-import math, os, sys
+import os, sys
 from dataclasses import replace
 from pathlib import Path
 import torch
@@ -212,7 +212,7 @@ def supernet_train(
     record,net = _train_on(c, data, rt, kept)
     save_net(net, file, **about(c, record, data))
     if kept: kept.remove()
-    _show_scores([s for s in record['scores'] if s['bn'] in EVALUATED])
+    _show_scores(record['scores'])
     print(f'saved {file}')
 
 # %% ../nbs/05a_commands.ipynb #128cc3c1
@@ -221,7 +221,7 @@ def _train_on(c, data, rt, kept):
     if kept and kept.path.exists(): print(f'goes on from {kept.path}', flush=True)
     def after(epoch, net, hist):
         if not sys.stderr.isatty(): print(f'epoch {epoch}/{c.epochs}: loss {hist.losses[-1]:.3f}', flush=True)
-    try: return run(c, data, rt, on_epoch=after, resume=kept)
+    try: return run(c, data, rt, on_epoch=after, resume=kept, stats=EVALUATED)
     except (KeyboardInterrupt, Terminated) as e:
         state = kept.load() if kept else None
         done = state and len(state['hist']['losses'])
@@ -281,8 +281,8 @@ def supernet_eval(
     check_limits(threads=threads)
     net,about = load_net(file)
     own = isinstance(net, SubNet)
-    only = None if arch is None else parse_arch(arch, [math.inf]*len(net.arch) if own else net.max_depths)
-    if own and only not in (None, net.arch):
+    only = None if arch is None or own else parse_arch(arch, net.max_depths)
+    if own and arch is not None and arch.replace(' ', '')!=show_arch(net.arch):
         raise BadInput(f'{file} holds the one architecture {show_arch(net.arch)}, not {arch}')
     worker = Worker(dataset, data_root, None, device, precision, threads or CORES, images=images)
     data,rt = _data_of(file, about, worker)

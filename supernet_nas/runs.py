@@ -215,10 +215,12 @@ def _fixes(c:Config, data, rt):
 def _ways(net, images, rt, recal_images, archs):
     "How the networks are scored at the end: (kind of statistics, function from a split to correct counts)"
     if isinstance(net, SubNet): return {'own': lambda s: {net.arch: evaluate(net, s, rt)}}
-    recal = {a: recalibrate_bn(net.subnet(a), images[:recal_images], rt=rt) for a in archs}
-    def all_of(net): return lambda s: evaluate_all(net, s, rt, archs)
-    ways = {'recalibrated': lambda s: {a: evaluate(n, s, rt) for a,n in recal.items()}, 'node': all_of(net)}
-    return ways if net.bn=='affine' else {'shared': all_of(net.with_shared_stats())} | ways
+    @functools.cache
+    def recalibrated(): return {a: recalibrate_bn(net.subnet(a), images[:recal_images], rt=rt) for a in archs}
+    ways = {'shared': lambda s: evaluate_all(net.with_shared_stats(), s, rt, archs),
+            'recalibrated': lambda s: {a: evaluate(n, s, rt) for a,n in recalibrated().items()},
+            'node': lambda s: evaluate_all(net, s, rt, archs)}
+    return {k: f for k,f in ways.items() if (k, net.bn)!=('shared', 'affine')}
 
 def score(
     bn:str, # Kind of statistics
@@ -280,7 +282,8 @@ def run(
     rt:Runtime|None=None, # None: `runtime()`
     tick=None, # Called after each step
     on_epoch=None, # Called with (epoch, net, history) after each epoch
-    resume=None # A `Checkpoint` that the training is kept in, and goes on from
+    resume=None, # A `Checkpoint` that the training is kept in, and goes on from
+    stats:tuple[str, ...]|None=None # Kinds of statistics to score with, such as ('node',); None: all
 )->tuple[dict, SuperNet|SubNet]: # The record, which JSON can hold, and the trained network
     "Train and score one configuration; a pure function of it on a given machine."
     if (data.name, data.n_train)!=(c.dataset, c.n_train):
@@ -300,7 +303,7 @@ def run(
                  n_correct={show_arch(a): [n[show_arch(a)] for n in hist.notes.values()] for a in archs})
     ways = _ways(net, data.train.x, rt, c.recal_images, archs)
     scores = [score(bn, part, count(getattr(data, part)), data)
-              for part in ('valid', 'test') for bn,count in ways.items()]
+              for part in ('valid', 'test') for bn,count in ways.items() if stats is None or bn in stats]
     return dict(run=c.run, config=c.filled, cost=_cost(c, net, hist, data, flops), networks=networks(net, archs, data),
                 scores=scores, curves=curve, **circumstances(rt, hist.seconds+seconds, data)), net
 
