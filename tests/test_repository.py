@@ -58,17 +58,20 @@ SPREADSHEETS = 'runs.csv', 'scores.csv'  # all runs once more: written for those
 BEFORE = 'ca4e685'  # the last commit with tables in the place of one file for each run
 KEYS = dict(runs=['run'], scores=['run', 'arch', 'bn', 'split'], curves=['run', 'epoch', 'arch'],
             probes=['run', 'epoch', 'probe', 'where', 'arch', 'other'])
+TAKEN_OUT = set('0bf6855af4a4 0eca93ee463d 2064cebf4633 7cecd36f9a62 86035573db04 8a1a87420b6a c64b48dadea5 f270a9764aa7'
+                .split())  # of a teacher whose averages had been moved: see results/README.md
 
 @pytest.mark.parametrize('table', KEYS)
 def test_conversion_lost_nothing(table):
-    "The 501 runs of the tables, number by number"
+    "The 501 runs of the tables, but for eight that were wrong, number by number"
     show = subprocess.run(['git', 'show', f'{BEFORE}:results/{table}.csv'], cwd=ROOT, capture_output=True, text=True)
     if show.returncode: pytest.skip('a clone without the history')
     from supernet_nas.store import Results
     new,keys = Results(ROOT/'results', readonly=True).read(table),KEYS[table]
     text = {k: str for k in new if pd.api.types.is_string_dtype(new[k])}
     old = pd.read_csv(io.StringIO(show.stdout), dtype=text).drop_duplicates(keys, keep='last')
-    new = new[new.run.isin(old.run)][list(old)]
+    old,new = old[~old.run.isin(TAKEN_OUT)],new[new.run.isin(old.run)][list(old)]
+    assert not TAKEN_OUT&set(new.run)
     pd.testing.assert_frame_equal(*(d.sort_values(keys, ignore_index=True) for d in (new, old)))
 
 def test_requirements_are_what_is_imported():
