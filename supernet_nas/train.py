@@ -446,8 +446,9 @@ def batches_of(
 )->list[Tensor]: # Views of `x`
     "Batch by batch; a single image at the end joins the batch before, since BatchNorm may need more than one."
     size = size or eval_batch(x[:1].numel())
-    n = len(x)-size-1 if size>1 and len(x)>size and len(x)%size==1 else len(x)
-    return [*x[:n].split(size), x[n:]] if n<len(x) else list(x.split(size))
+    if size==1 or len(x)<=size or len(x)%size!=1: return list(x.split(size))
+    n = len(x)-size-1 # all but the last two batches, which become one
+    return [*(x[:n].split(size) if n else ()), x[n:]]
 
 # %% ../nbs/04_train.ipynb #d222b721
 @contextlib.contextmanager
