@@ -347,10 +347,10 @@ def _name(f): return getattr(f, '__qualname__', type(f).__qualname__)  # of a fu
 def _training_of(net, split, epochs, sampler, recipe, seed, rt, made)->dict:
     "What must be the same where a training goes on; of what was `made` outside, the names"
     names = {k: _name(m) for k,m in dict(sampler=type(sampler), **made).items()}
-    kinds = getattr(net, 'config', {})|vars(recipe)
-    return dict(network=type(net).__name__, epochs=epochs, seed=seed, data=_hash_of(split), precision=rt.precision,
-                space=' '.join(map(show_arch, sampler.space)) if sampler else '') | names | {
-                k: str(v) for k,v in kinds.items()}
+    kinds = {k: str(v) for k,v in (getattr(net, 'config', {})|vars(recipe)).items()}
+    space = ' '.join(map(show_arch, sampler.space)) if sampler else ''
+    return kinds | dict(network=type(net).__name__, epochs=epochs, seed=seed, data=_hash_of(split),
+                        precision=rt.precision, space=space) | names
 
 # %% ../nbs/04_train.ipynb #4609edc7
 def _resume(checkpoint, progress, what):
