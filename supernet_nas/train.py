@@ -349,8 +349,8 @@ def _training_of(net, split, epochs, sampler, recipe, seed, rt, made)->dict:
     names = {k: _name(m) for k,m in dict(sampler=type(sampler), **made).items()}
     kinds = {k: str(v) for k,v in (getattr(net, 'config', {})|vars(recipe)).items()}
     space = ' '.join(map(show_arch, sampler.space)) if sampler else ''
-    return kinds | dict(network=type(net).__name__, epochs=epochs, seed=seed, data=_hash_of(split),
-                        precision=rt.precision, space=space) | names
+    return dict(network=type(net).__name__) | kinds | dict(
+        epochs=epochs, seed=seed, data=_hash_of(split), precision=rt.precision, space=space) | names
 
 # %% ../nbs/04_train.ipynb #4609edc7
 def _resume(checkpoint, progress, what):
