@@ -57,12 +57,13 @@ def on_few(
 def effects(
     ev:Evidence, # Of the results folder
     few:bool=False, # On 1,000 images, else on all
-    split:str='test' # Or 'valid'
+    split:str='test', # Or 'valid'
+    fixes:list[Fix]=FIXES_TRIED # Which
 )->pd.DataFrame: # By name: `effect`, `problem` and `verdict`; NaN for what has not been run
-    "Every remedy against its baseline."
+    "Remedies against their baselines."
     move,rows = (on_few if few else lambda s: s),{}
     truth,margin = alone('1,000 images' if few else 'MNIST'),MARGIN_FEW if few else MARGIN
-    for f in FIXES_TRIED:
+    for f in fixes:
         e = ev.effect((move(f.variant), f.stats), (move(f.base), f.base_stats), truth, split)
         if not e: continue
         t = e.pop('tau_change')

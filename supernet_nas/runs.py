@@ -217,7 +217,8 @@ def _ways(net, images, rt, recal_images, archs):
     if isinstance(net, SubNet): return {'own': lambda s: {net.arch: evaluate(net, s, rt)}}
     @functools.cache
     def recalibrated(): return {a: recalibrate_bn(net.subnet(a), images[:recal_images], rt=rt) for a in archs}
-    ways = {'shared': lambda s: evaluate_all(net.with_shared_stats(), s, rt, archs),
+    shared = functools.cache(net.with_shared_stats)
+    ways = {'shared': lambda s: evaluate_all(shared(), s, rt, archs),
             'recalibrated': lambda s: {a: evaluate(n, s, rt) for a,n in recalibrated().items()},
             'node': lambda s: evaluate_all(net, s, rt, archs)}
     return {k: f for k,f in ways.items() if (k, net.bn)!=('shared', 'affine')}
