@@ -349,10 +349,10 @@ def test_driver_ends(kind, number, code, line, tmp_path, request):
     script.write_text(DRIVER.format(**where))
     env = os.environ|dict(PYTHONPATH=str(ROOT))
     p = subprocess.Popen([sys.executable, script], stdout=-1, stderr=-1, text=True, env=env, start_new_session=True)
-    assert waited(lambda: marks(tmp_path/'a') and marks(tmp_path/'b'), 240), p.communicate(timeout=5)
+    assert waited(lambda: marks(tmp_path/'a') and marks(tmp_path/'b'), 60), p.communicate(timeout=5)
     workers = marks(tmp_path/'a')+marks(tmp_path/'b')
     (os.killpg if number==signal.SIGINT else os.kill)(p.pid, number)  # Ctrl-C reaches all of a terminal's processes
-    out,err = p.communicate(timeout=120)
+    out,err = p.communicate(timeout=30)
     assert p.returncode==code
     if line: assert (out, err)==('', f'study: {line}; finished runs are kept\n')
     assert waited(lambda: not any(map(alive, workers)))
