@@ -104,8 +104,18 @@ def nine_with(
     return [show_arch(a) for a in search_space() if a[block-1]==depth]
 
 # %% ../nbs/04h_evidence.ipynb #5119030d
+def _check_same_images(runs):
+    "Raises `BadInput` where two (configuration, record) are of data of one name, but of different images"
+    first = {}
+    for c,r in runs:
+        if not r['runtime'].get('data'): continue  # an earlier version did not say
+        a = first.setdefault((c.dataset, c.n_train), r)
+        if a['runtime']['data']!=r['runtime']['data']:
+            both = f"runs {a['run']} and {r['run']} are of different {c.dataset} data"
+            raise BadInput(f'{both}: keep them in folders of their own')
+
 class Evidence:
-    "The finished runs of results folders by setting; what is added to a folder later is not seen."
+    "The finished runs of folders, as they are now, by setting; raises `BadInput` if runs of one data had other images."
     def __init__(self,
         results, # A `Results` folder
         *more # Others, for the runs that those before them do not have
@@ -116,8 +126,9 @@ class Evidence:
             new = {k: r for k,r in folder.records.items() if k not in records}
             for k,found in self.beside.items(): found |= {run: b for run,b in folder.beside(k).items() if run in new}
             records |= new
-        for r in records.values():
-            c = config_from(r['config'])
+        runs = [(config_from(r['config']), r) for r in records.values()]
+        _check_same_images(runs)
+        for c,r in runs:
             setting = setting_of(c)
             self.of.setdefault(setting, []).append((c.seed, r))
             self.sizes |= {(setting, a): n for a,n in r['networks'].items()}

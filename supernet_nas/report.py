@@ -16,7 +16,6 @@ import pandas as pd
 from fastcore.basics import patch
 from . import figures
 from .evidence import Evidence, Setting, binomial, contrast, interval, show
-from .data import BadInput
 from .files import check_writable, write_whole
 from .runs import said_fixes
 from .supernet import search_space, show_arch
@@ -85,18 +84,10 @@ def _lost(seeds, sups, has, archs):
     return '; '.join([f'{name(seeds)} only', *said]) if said else ''
 
 # %% ../nbs/04k_report.ipynb #ae52f59a
-def _check_same_images(ev, sup, scr):
-    "Raises `BadInput` where the runs of two settings were computed on data of one name that are not the same"
-    found = {r['runtime'].get('data'): r['run'] for s in (sup, scr) for _,r in ev.of[s]}
-    found.pop(None, None)  # of an earlier version, which did not say
-    if len(found)>1:
-        a,b = list(found.values())[:2]
-        raise BadInput(f'runs {a} and {b} are of different {sup.dataset} data: keep them in folders of their own')
-
 def pairs(
     ev:Evidence # Of a results folder
 )->list[Pair]: # In the order of their names
-    "Supernets beside networks from scratch of the same data and recipe, over the seeds of both; raises `BadInput`."
+    "Supernets beside networks from scratch of the same data and recipe, over the seeds of both."
     found,names = [],set()
     arms = {a: sorted((s for s in ev.of if s.arm==a), key=str) for a in ('supernet', 'scratch')}
     for sup,scr in ((a, b) for a in arms['supernet'] for b in arms['scratch'] if a.data==b.data):
@@ -105,7 +96,6 @@ def pairs(
         has,sups = _trained(ev, scr, archs),{s for s,_ in ev.of[sup]}
         seeds = sorted(s for s in sups if has.get(s)==set(archs))
         if not seeds: continue
-        _check_same_images(ev, sup, scr)
         p = Pair(sup, scr, tuple(seeds), _lost(seeds, sups, has, archs))
         if p.slug in names: p = replace(p, mark='-'+hashlib.sha256(repr((sup, scr)).encode()).hexdigest()[:8])
         names.add(p.slug)

@@ -2,7 +2,8 @@
 
 What OUT already has is not computed again. The hypotheses that they test stand in these chapters. The machine
 of these runs has no bf16 arithmetic, that of the earlier ones had: so the baselines, shared endings and networks
-from scratch, are repeated into OUT/fp32."""
+from scratch, are repeated into OUT/fp32. What is judged on validation, with seeds that nothing else uses, is kept
+apart in OUT/candidates."""
 import argparse
 from pathlib import Path
 from supernet_nas.engine import Pool
@@ -60,7 +61,7 @@ def experiments():
     yield 'fp32', few(range(5), None, **teacher)
     yield 'fp32', [supernet_config(s, SHARES['a third']['uniform'], **teacher) for s in range(3)]
     yield 'fp32', [scratch_config(s, ALONE['MNIST'], a) for s in range(5) for a in search_space()]
-    yield '', few((5, 6, 7)) + few((5, 6, 7), sampler='nested') + few((5, 6, 7), sampler='shallow')
+    yield 'candidates', few((5, 6, 7)) + few((5, 6, 7), sampler='nested') + few((5, 6, 7), sampler='shallow')
     for seed in range(5): yield '', levels([seed])
     for seed in range(5): yield '', larger(seed)
 
