@@ -62,8 +62,11 @@ def experiments():
     yield 'fp32', [supernet_config(s, SHARES['a third']['uniform'], **teacher) for s in range(3)]
     yield 'fp32', [scratch_config(s, ALONE['MNIST'], a) for s in range(5) for a in search_space()]
     yield 'candidates', few((5, 6, 7)) + few((5, 6, 7), sampler='nested') + few((5, 6, 7), sampler='shallow')
+    yield '', few(range(5), sampler='nested')
+    yield '', larger(0)
+    yield '', [supernet_config(s, SHARES['a third']['nested'], 'nested', endings='own') for s in (3, 4, 0, 1, 2)]
+    for seed in range(1, 5): yield '', larger(seed)
     for seed in range(5): yield '', levels([seed])
-    for seed in range(5): yield '', larger(seed)
 
 if __name__=='__main__':
     p = argparse.ArgumentParser(description=__doc__)
