@@ -7,7 +7,7 @@ apart in OUT/candidates."""
 import argparse
 from pathlib import Path
 from supernet_nas.engine import Pool
-from supernet_nas.evidence import ADAMW, ALONE, SHARES, SHARES_FEW, THIRD_FEW
+from supernet_nas.evidence import ADAMW, ALONE, NESTED_OWN, SHARES, SHARES_FEW, THIRD_FEW
 from supernet_nas.runs import scratch_config, supernet_config
 from supernet_nas.store import Results
 from supernet_nas.study import Worker, study
@@ -23,6 +23,9 @@ def mnist(seeds, endings='own', share='a third'):
 def few(seeds, endings='own', sampler='uniform', **kw):
     epochs = THIRD_FEW.get(sampler, THIRD_FEW['uniform'])
     return [supernet_config(s, epochs, sampler, endings=endings, n_train=FEW, **kw) for s in seeds]
+
+def nested_few(seeds):
+    return [supernet_config(s, NESTED_OWN['1,000 images'], 'nested', endings='own', n_train=FEW) for s in seeds]
 
 def few_alone(seeds, epochs=ALONE['1,000 images'], **kw):
     return [scratch_config(s, epochs, a, n_train=FEW, **kw) for s in seeds for a in search_space()]
@@ -62,9 +65,10 @@ def experiments():
     yield 'fp32', [supernet_config(s, SHARES['a third']['uniform'], **teacher) for s in range(3)]
     yield 'fp32', [scratch_config(s, ALONE['MNIST'], a) for s in range(5) for a in search_space()]
     yield 'candidates', few((5, 6, 7)) + few((5, 6, 7), sampler='nested') + few((5, 6, 7), sampler='shallow')
-    yield '', few(range(5), sampler='nested')
+    yield 'candidates', nested_few((5, 6, 7)) # the nested ones above have more FLOPs than the others
+    yield '', nested_few(range(5))
     yield '', larger(0)
-    yield '', [supernet_config(s, SHARES['a third']['nested'], 'nested', endings='own') for s in (3, 4, 0, 1, 2)]
+    yield '', [supernet_config(s, NESTED_OWN['MNIST'], 'nested', endings='own') for s in (3, 4, 0, 1, 2)]
     for seed in range(1, 5): yield '', larger(seed)
     for seed in range(5): yield '', levels([seed])
 
