@@ -83,6 +83,7 @@ SHARES_FEW = {'a ninth': dict(uniform=40), 'a third': THIRD_FEW, 'all': dict(uni
 NESTED_OWN = {'MNIST': 7, '1,000 images': 72}  # a third; with own endings a nested step has two more convolutions
 ADAMW = Recipe(optimizer='adamw', lr=3e-3, weight_decay=.01)  # usual values, not tuned: a control, see chapter 5f
 
+# %% ../nbs/04h_evidence.ipynb #7d38edbe
 def alone(data:str='MNIST', epochs:int|None=None, **kw)->Setting:
     "Networks from scratch on a key of `DATA`, for the usual number of epochs unless it is given."
     return scratch(epochs or ALONE[data], **DATA[data], **kw)
@@ -115,6 +116,7 @@ def _check_same_images(runs):
             both = f"runs {a['run']} and {r['run']} are of different {c.dataset} data"
             raise BadInput(f'{both}: keep them in folders of their own')
 
+# %% ../nbs/04h_evidence.ipynb #50a0ab7d
 class Evidence:
     "The finished runs of folders, as they are now, by setting; raises `BadInput` if runs of one data had other images."
     def __init__(self,
