@@ -9,7 +9,7 @@ from supernet_nas.data import load_data, read_dataset
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT/'tools'))
 import draw_data
-from build_docs import BLOB, picked, problems, url_of
+from build_docs import BLOB, INHERITED, OWN, picked, problems, url_of
 
 BROWSER = next(filter(None, map(shutil.which, ('chromium', 'google-chrome', 'chromium-browser'))), None)
 NOTEBOOKS = sorted((ROOT/'nbs').glob('*.ipynb'))
@@ -108,20 +108,23 @@ def test_opens(browser, url, path, form):
 
 @needs_browser
 def test_picker(browser, url):
-    "By mouse and by keyboard: the chosen network's row, and its path lit"
-    rows = picked()[1].set_index('arch')
-    def check(page, arch):
-        said = page.inner_text('.chosen')
-        for v in rows.loc[arch].drop('binomial'): assert v in said
+    "By mouse and by keyboard: the chosen network's row, its path lit, and its own layers marked"
+    rows = picked()[1].set_index('arch').drop(columns='binomial')
+    def check(page, arch, absent=OWN, private=0):
+        said,due = page.inner_text('.chosen'),rows.loc[arch].drop(list(absent))
+        for v in due: assert v in said
+        assert page.locator('.chosen dd').count()==len(due)+2  # and depths, seeds
         d1,d2 = map(int, arch.split(','))
         assert page.locator('.conv:not(.off)').count()==d1+d2
         assert page.locator('path[data-exit]:not(.off)').count()==2
         assert page.locator('tbody tr.on').text_content().split()[0]==arch
+        assert page.locator('.private').count()==private==page.locator('.private:not(.off)').count()
     with opened(browser, url, 'supernet.html', **FORMS['phone']) as page:
         page.check('[name=d1][value="1"]'); page.check('[name=d2][value="3"]'); check(page, '1,3')
         page.focus('[name=d2]:checked'); page.keyboard.press('ArrowLeft'); check(page, '1,2')
         page.focus('[name=d1]:checked'); page.keyboard.press('ArrowRight'); check(page, '2,2')
         page.click('.conv[data-block="1"][data-from="3"]'); check(page, '3,2')
+        page.check('[name=endings][value=own]'); check(page, '3,2', (*INHERITED, 'gap'), 2)
 
 @needs_browser
 def test_without_javascript(browser, url):

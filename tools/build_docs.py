@@ -44,17 +44,22 @@ def drawing(m):
     svg = (ROOT/'nbs'/m[2]).read_text(encoding='utf-8').replace('<svg ', f'<svg role="img" aria-label="{escape(m[1])}" ')
     return raw(picker(svg) if m[2].endswith('supernet.svg') else f'<figure class="drawing">{svg}</figure>')
 
+OWN = 'own endings, per node', 'gap with own endings'
+
 def picked():
     "The pair that the interactive figure shows, and its table"
     ev = Evidence(Results(ROOT/'results', readonly=True))
+    in_fp32 = Evidence(Results(ROOT/'results'/'fp32', readonly=True), ev.results)  # own endings are compared in it
     p = next(p for p in pairs(ev) if (p.sup, p.scr)==(shared(), alone()))
-    found = ev.accuracy(shared(endings='own'))
-    gaps = contrast(ev.gap(shared(endings='own'), alone()))
-    own = {'own endings, per node': [show(dict(mean=found[a].mean(), std=found[a].std(), n=len(found))) for a in found],
-           'gap with own endings': [show(gaps.loc[a]) for a in found]}
-    return p, table(ev, p).assign(**own)
+    found,gaps = ev.accuracy(shared(endings='own')),contrast(in_fp32.gap(shared(endings='own'), alone()))
+    scores = [show(dict(mean=found[a].mean(), std=found[a].std(), n=len(found))) for a in found]
+    return p, table(ev, p).assign(**dict(zip(OWN, (scores, [show(gaps.loc[a]) for a in found]))))
 
 INHERITED = {k: f'inherited, {k}' for k in ('shared', 'recalibrated', 'per node')}
+
+def by_endings(t):
+    "What the interactive figure says of each network, by the choice of endings"
+    return [{'shared': r.drop([*OWN]).to_dict(), 'own': r.drop([*INHERITED.values(), 'gap']).to_dict()} for _,r in t.iterrows()]
 
 def picker(svg):
     "The interactive figure; its numbers are those of one comparison's table"
@@ -63,9 +68,9 @@ def picker(svg):
     caption = (f'{p.name}. Test accuracy in %, ± standard deviation over seeds: inherited from the supernet with '
                'three kinds of BatchNorm statistics, which this chapter is about, and from scratch. Gap: per node '
                'minus from scratch, in percentage points with its 95 % interval. With own endings each depth of block 2 '
-               'has a last convolution and a linear layer of its own (chapter 5b).')
+               'has a last convolution and a linear layer of its own, here with a thick border (chapter 5b).')
     return Template((HERE/'picker.html').read_text(encoding='utf-8')).substitute(
-        svg=svg, caption=escape(caption), rows=json.dumps(t.to_dict('records'), ensure_ascii=False), table=t.to_html(index=False, border=0, classes='docutils'))
+        svg=svg, caption=escape(caption), rows=json.dumps(by_endings(t), ensure_ascii=False), table=t.to_html(index=False, border=0, classes='docutils'))
 
 def live(name, shown):
     "What can be operated, and under it what stands there where there is no JavaScript"
