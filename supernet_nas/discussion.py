@@ -67,7 +67,7 @@ def effects(
         e = ev.effect((move(f.variant), f.stats), (move(f.base), f.base_stats), truth, split)
         if not e: continue
         t = e.pop('tau_change')
-        change = {f'tau_{k}': t[k] for k in ('mean', 'lo', 'hi')}
+        change = {f'tau_{k}': t[k] for k in ('mean', 'std', 'lo', 'hi')}
         rows[f.name] = dict(problem=f.problem, verdict=verdict(e, margin))|e|change
     return pd.DataFrame(rows).T.infer_objects()
 

@@ -81,7 +81,7 @@ THIRD_FEW = dict(uniform=120, nested=98, fair=52, sandwich=57, exhaustive=40, de
 SHARES = {'a ninth': dict(uniform=4), 'a third': THIRD, 'all': dict(uniform=36, nested=29)}  # of the nine's FLOPs
 SHARES_FEW = {'a ninth': dict(uniform=40), 'a third': THIRD_FEW, 'all': dict(uniform=360, nested=294)}
 NESTED_OWN = {'MNIST': 7, '1,000 images': 72}  # a third; with own endings a nested step has two more convolutions
-ADAMW = Recipe(optimizer='adamw', lr=3e-3, weight_decay=.01)  # usual values, not tuned: a control, see chapter 5f
+ADAMW = Recipe(optimizer='adamw', lr=3e-3, weight_decay=.01)  # not tuned: a control, see chapter 5f
 
 # %% ../nbs/04h_evidence.ipynb #7d38edbe
 def alone(data:str='MNIST', epochs:int|None=None, **kw)->Setting:
