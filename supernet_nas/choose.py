@@ -307,10 +307,12 @@ def score_space(
     max_macs:int|None=None, # Multiply-accumulates of one image; None: any
     max_params:int|None=None, # Parameters; None: any
     budget:int=BUDGET, # Networks that a search scores
-    seed:int=0 # Of a search
+    seed:int=0, # Of a search
+    archs:list[Arch]|None=None # Which networks; None: all of the space
 )->pd.DataFrame: # Of `score_frame`: all networks of a small space, the finalists of a large one
     "Validation accuracy of recalibrated networks; raises `BadInput` if none is within the budget."
-    table,archs,images = sizes(net, tuple(data.valid.x.shape[1:])),net.space,data.train.x[:RECAL_IMAGES]
+    table,images = sizes(net, tuple(data.valid.x.shape[1:])),data.train.x[:RECAL_IMAGES]
+    archs = net.space if archs is None else archs
     fits = set(within(table, max_macs, max_params).index)
     if len(archs)>WHOLE:
         archs = finalists(net, [a for a in archs if show_arch(a) in fits], data, rt, budget, seed)

@@ -17,6 +17,7 @@ from .data import READING, BadInput, Split, check_int, shown
 from .console import Terminated
 from .engine import Cluster, Pool, Serial
 from .files import Checkpoint, check_reading, check_target, check_writable, load_net, save_net
+from .sampler import SAMPLERS, make_sampler
 from .runs import SCRATCH_EPOCHS, SUPERNET_EPOCHS, describe, run, scratch_config, supernet_config
 from .store import Results
 from .study import EVALUATED, Calibrator, Task, Worker, about, check_data, compute, study
@@ -251,7 +252,8 @@ def _data_of(file, about, worker):
     if name is None: raise BadInput(f'{file} does not say what it was trained on: give --dataset')
     size = tuple(about['size']) if own and 'size' in about else None
     data,rt = replace(worker, dataset=name, size=size).ready()
-    other = own or name!=about.get('dataset') and about.keys()&{'dataset', *READING}
+    foreign = name!=about.get('dataset') or _are_others(data, about)
+    other = own or foreign and about.keys()&{'dataset', *READING}
     return _as_trained(data, about, file) if other else data, rt
 
 def _are_others(data, about):
@@ -281,7 +283,10 @@ def supernet_eval(
     check_limits(threads=threads)
     net,about = load_net(file)
     own = isinstance(net, SubNet)
-    only = None if arch is None or own else parse_arch(arch, net.max_depths)
+    archs = None if own else _trained(net, about)
+    if arch is not None and not own:
+        archs = [a for a in archs if a==parse_arch(arch, net.max_depths)]
+        if not archs: raise BadInput(f'{file}: {about["sampler"]} has not trained {arch}')
     if own and arch is not None and arch.replace(' ', '')!=show_arch(net.arch):
         raise BadInput(f'{file} holds the one architecture {show_arch(net.arch)}, not {arch}')
     worker = Worker(dataset, data_root, None, device, precision, threads or CORES, images=images)
@@ -292,7 +297,7 @@ def supernet_eval(
     saved = {(s['arch'], s['split']): s['n_correct'] for s in scores}
     for part in ('valid', 'test'):
         split = getattr(data, part)
-        counts = {net.arch: evaluate(net, split, rt)} if own else evaluate_all(net, split, rt, only and [only])
+        counts = {net.arch: evaluate(net, split, rt)} if own else evaluate_all(net, split, rt, archs)
         found = {show_arch(a): n for a,n in counts.items()}
         _show_scores([dict(bn='own' if own else 'node', split=part, n_total=len(split.y), n_correct=found)])
         _compare(found, {a: n for (a,p),n in saved.items() if p==part}, _in_words(about, rt))
@@ -385,6 +390,11 @@ EXAMPLES = dict(
     supernet_bench=('', '--repeats 1 --steps 9'))
 
 # %% ../nbs/05a_commands.ipynb #17552de6
+def _trained(net, about):
+    "The networks that a supernet's training draws: of a few-shot one, some; all, where its file does not say"
+    sampler = about.get('sampler')
+    return make_sampler(sampler, net.max_depths).space if sampler in SAMPLERS else net.space
+
 def _load_supernet(file, save):
     "A supernet to choose from, and what its file says; first it is checked where the choice is saved"
     if save is not None: check_target(save)
@@ -421,7 +431,7 @@ def supernet_choose(
     worker = Worker(dataset, data_root, None, device, precision, threads or CORES, images=images)
     data,rt = _data_of(file, about, worker)
     data = _trained_on(data, about, file)
-    scores = choose.score_space(net, data, rt, *budget, evaluations, seed)
+    scores = choose.score_space(net, data, rt, *budget, evaluations, seed, _trained(net, about))
     best = choose.best_under(scores, *budget)
     print(choose.show_scores(scores, best))
     if png: print(f'saved {choose.save_figure(choose.draw_scores(scores, best, budget[0]).figure, png)}')

@@ -254,7 +254,9 @@ class Data:
 # %% ../nbs/00_data.ipynb #3bd16ebb
 def _tensors(ds):
     "uint8 images (N, H, W) or (N, H, W, C) and int64 labels (N,) of a torchvision dataset"
-    return torch.as_tensor(ds.data), torch.as_tensor(ds.targets).long()
+    x = torch.as_tensor(ds.data)
+    if type(ds).__name__=='EMNIST': x = x.mT.contiguous()  # its files hold columns first (pytorch/vision, issue 8783)
+    return x, torch.as_tensor(ds.targets).long()
 
 def _digest(tensors):
     "SHA-256 over shapes and bytes"

@@ -77,7 +77,7 @@ ALONE = {'MNIST': 4, 'Fashion-MNIST': 4, '1,000 images': 40}  # epochs of each n
 THIRD = dict(uniform=12, nested=10, fair=5, sandwich=6, exhaustive=4, deep=10, path_dropout=5, progressive=10,
     few_shot=4)
 THIRD_FEW = dict(uniform=120, nested=98, fair=52, sandwich=57, exhaustive=40, deep=104, path_dropout=52, progressive=98,
-    few_shot=40)
+    shallow=134, few_shot=40)
 SHARES = {'a ninth': dict(uniform=4), 'a third': THIRD, 'all': dict(uniform=36, nested=29)}  # of the nine's FLOPs
 SHARES_FEW = {'a ninth': dict(uniform=40), 'a third': THIRD_FEW, 'all': dict(uniform=360, nested=294)}
 NESTED_OWN = {'MNIST': 7, '1,000 images': 72}  # a third; with own endings a nested step has two more convolutions
@@ -152,9 +152,13 @@ def counts(self:Evidence,
     split:str='test', # Or 'valid'
     archs:list[str]|None=None # Which networks; None: all that were trained
 )->pd.DataFrame: # Integers, a row per seed, a column per network; seeds that lack a network are left out
-    "Correct predictions."
+    "Correct predictions; raises `BadInput` if a network has two of a kind."
     rows,stats = {},stats or dict(scratch='own').get(setting.arm, 'node')
-    for seed,s in self._scores(setting, stats, split): rows.setdefault(seed, {}).update(s['n_correct'])
+    for seed,s in self._scores(setting, stats, split):
+        mine = rows.setdefault(seed, {})
+        for a in mine.keys()&s['n_correct'].keys():
+            raise BadInput(f'{setting}: network {a} of seed {seed} was trained twice, keep one of the runs')
+        mine |= s['n_correct']
     found = archs or sorted({a for r in rows.values() for a in r}, key=_depths)
     whole = {seed: [r[a] for a in found] for seed,r in sorted(rows.items()) if set(found)<=set(r)}
     return pd.DataFrame.from_dict(whole, 'index', columns=found, dtype='int64')

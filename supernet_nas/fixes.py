@@ -12,7 +12,7 @@ import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
 from .data import BadInput, shown
-from .supernet import Arch
+from .supernet import Arch, eval_mode
 
 # %% ../nbs/03a_fixes.ipynb #75868b21
 def cross_entropy(
@@ -29,18 +29,18 @@ def in_place(logits:list[Tensor], x:Tensor, y:Tensor, archs:list[Arch])->list[Te
     "The largest network of the step learns the labels, the others its soft output (arXiv 1903.05134)."
     if not archs: raise BadInput('in-place distillation is between networks of one step: train a SuperNet with it')
     largest = max(range(len(archs)), key=lambda i: (sum(archs[i]), archs[i]))
-    soft = logits[largest].detach().softmax(1)
+    soft = logits[largest].detach().float().softmax(1)
     return [F.cross_entropy(o, y if i==largest else soft) for i,o in enumerate(logits)]
 
 # %% ../nbs/03a_fixes.ipynb #6d9448e8
 class FromTeacher:
     "Mean of the labels' cross-entropy and that against a frozen teacher's soft output."
     def __init__(self,
-        teacher:nn.Module # A trained network; put into eval mode
-    ): self.teacher = teacher.eval()
+        teacher:nn.Module # A trained network; asked in eval mode, and not changed
+    ): self.teacher = teacher
 
     def __call__(self, logits:list[Tensor], x:Tensor, y:Tensor, archs:list[Arch])->list[Tensor]:
-        with torch.no_grad(): soft = self.teacher(x).softmax(1)
+        with eval_mode(self.teacher): soft = self.teacher(x).float().softmax(1)
         if soft.shape!=logits[0].shape:
             raise BadInput(f'teacher with logits {tuple(soft.shape)}, the network has {tuple(logits[0].shape)}')
         return [(F.cross_entropy(o, y)+F.cross_entropy(o, soft))/2 for o in logits]

@@ -21,7 +21,7 @@ from .runs import Config, build, circumstances, networks, score, total_steps
 from .sampler import make_sampler
 from .store import PROBE_COLUMNS
 from .study import Task, Worker
-from .supernet import Arch, NodeBatchNorm, SubNet, SuperNet, show_arch
+from .supernet import Arch, NodeBatchNorm, SubNet, SuperNet, eval_mode, show_arch
 from .train import Runtime, derive_seed, evaluate, evaluate_all, train
 
 # %% ../nbs/04j_probes.ipynb #99b62512
@@ -98,7 +98,7 @@ def stride_outputs(
 )->dict[int, Tensor]: # By depth of block 1: (N*H/2*W/2,)
     "What a channel of the stride convolution puts out."
     return {d: net.transitions[1].conv(h.unflatten(2, x.shape[-2:]))[:,channel].flatten()
-            for d,h in exits(net.eval(), x).items()}
+            for d,h in exits(net, x).items()}
 
 # %% ../nbs/04j_probes.ipynb #ef80e21c
 def path_gradients(
@@ -144,11 +144,12 @@ def _whole(g, sizes, device): return torch.cat([g.get(k, torch.zeros(n, device=d
 
 # %% ../nbs/04j_probes.ipynb #e842dcd8
 def exits(net:SuperNet, x:Tensor)->dict[int, Tensor]: # By depth: (N, channels, pixels)
-    "What leaves block 1 after each of its layers."
-    out,h = {},net.transitions[0](x)
-    for d,layer in enumerate(net.blocks[0].layers, 1):
-        h = layer(h)
-        out[d] = h.flatten(2)
+    "What leaves block 1 after each of its layers, in eval mode."
+    with eval_mode(net):
+        out,h = {},net.transitions[0](x)
+        for d,layer in enumerate(net.blocks[0].layers, 1):
+            h = layer(h)
+            out[d] = h.flatten(2)
     return out
 
 def cka(a:Tensor, b:Tensor)->float: # 0..1
@@ -176,22 +177,22 @@ def exit_probe(
     name:str # Of the probe
 )->list[dict]: # Rows of `probes`
     "Similarity of the exits of block 1."
-    e,kinds = {d: exits(net.eval(), x)[d] for d,net in nets.items()},{'CKA': cka, 'equal channels': channel_correlation}
+    e,kinds = {d: exits(net, x)[d] for d,net in nets.items()},{'CKA': cka, 'equal channels': channel_correlation}
     return [dict(probe=name, where=k, arch=str(a), other=str(b), value=f(e[a], e[b]))
             for a,b in combinations(e, 2) for k,f in kinds.items()]
 
 # %% ../nbs/04j_probes.ipynb #f9269220
-@torch.no_grad()
 def pooled_outputs(
-    net:SubNet, # In eval mode
+    net:SubNet, # Its mode and buffers stay as they are
     x:Tensor # (N, C, H, W)
 )->list[Tensor]: # (N, channels) after each layer of the last block
-    "What the layers of the last block put out, averaged over pixels."
-    for transition,block,d in zip(net.transitions, net.blocks, net.arch):
-        x,out = transition(x),[]
-        for layer in block.layers[:d]:
-            x = layer(x)
-            out.append(x.mean((2,3)))
+    "What the layers of the last block put out, averaged over pixels, in eval mode."
+    with eval_mode(net):
+        for transition,block,d in zip(net.transitions, net.blocks, net.arch):
+            x,out = transition(x),[]
+            for layer in block.layers[:d]:
+                x = layer(x)
+                out.append(x.mean((2,3)))
     return out
 
 # %% ../nbs/04j_probes.ipynb #210b8792
@@ -224,12 +225,13 @@ def fine_tuned(
     data:Data, # What it was trained on
     rt:Runtime # Where it runs
 )->list[dict]: # Of `score`; `bn` is 'fine-tuned-5' and so on
-    "Scores of all networks after training on alone for a few mini-batches."
+    "Scores of all networks after training on alone for a few mini-batches, as many as the images make."
     recipe,found = replace(c.recipe, lr=c.recipe.lr/10),{}
     shuffle = torch.Generator().manual_seed(derive_seed(c.seed, 'fine-tune'))
     order = torch.randperm(len(data.train.y), generator=shuffle).to(rt.device)
+    lengths = [n for n in FINE_TUNE if n*recipe.batch_size<=len(data.train)]  # no image twice
     for a in net.space:
-        for n in FINE_TUNE:
+        for n in lengths:
             ix,sub = order[:n*recipe.batch_size],net.subnet(a)
             batch = Split(data.train.x[ix], data.train.y[ix])
             train(sub, batch, 1, recipe=recipe, seed=c.seed, rt=rt, tick=lambda: None)
@@ -247,7 +249,7 @@ class Ensemble(nn.Module):
         self.net = net
 
     def forward(self, x:Tensor)->Tensor: # (B, num_classes)
-        return torch.stack([o.softmax(1) for o in self.net.forward_all(x).values()]).mean(0)
+        return torch.stack([o.float().softmax(1) for o in self.net.forward_all(x).values()]).mean(0)
 
 def ensemble_probe(net:SuperNet, split:Split, where:str, rt:Runtime)->list[dict]:
     "Correct predictions of the nine together."

@@ -25,9 +25,16 @@ from .train import Recipe, Runtime, progress, runtime, train
 
 # %% ../nbs/04e_study.ipynb #22748f6d
 @functools.lru_cache(maxsize=1)
-def _loaded(dataset, data_root, n_train, device, images, size):
+def _loaded(dataset, data_root, n_train, device, images, size, _seen):
     if images is None: return load_data(dataset, data_root, n_train, device)
     return load_images(images, size, n_train, device)
+
+def _state_of(images):
+    "Names, sizes and times of one's own images: when these change, they are read again"
+    if images is None: return None
+    path = Path(images)
+    files = sorted(path.rglob('*')) if path.is_dir() else [path]
+    return tuple((str(f), s.st_size, s.st_mtime_ns) for f in files if f.is_file() for s in [f.stat()])
 
 # %% ../nbs/04e_study.ipynb #5f0a3172
 @dataclass(frozen=True)
@@ -49,7 +56,8 @@ class Worker:
         torch.set_num_threads(self.threads)
         rt = runtime(self.device, self.precision)
         if self.data is None:
-            return _loaded(self.dataset, self.data_root, self.n_train, rt.device, self.images, self.size), rt
+            what = self.dataset, self.data_root, self.n_train, rt.device, self.images, self.size
+            return _loaded(*what, _state_of(self.images)), rt
         parts = {k: getattr(self.data, k).to(rt.device) for k in ('train', 'valid', 'test')}
         return replace(self.data, **parts), rt
 
@@ -97,13 +105,15 @@ class Calibrator(Worker):
         "Compute one calibration."
         (name,path),(data,rt) = task.what,self.ready()
         net,said = load_net(path)
-        if (found := _run_of(said))!=name: raise BadInput(f'weight file {path}: of {found}, not of run {name}')
-        return calibrate(name, net, data, rt, tick=lambda: tick(1))
+        c = _config_of(said)
+        found = c.run if c else 'no run of a study'
+        if found!=name: raise BadInput(f'weight file {path}: of {found}, not of run {name}')
+        return calibrate(c, net, data, rt, tick=lambda: tick(1))
 
-def _run_of(said)->str:
+def _config_of(said)->Config|None:
     "The run that a file of weights is from, by what it says"
-    try: return config_from({k: v for k,v in said.items() if k not in SAID}).run
-    except BadInput: return 'no run of a study'
+    try: return config_from({k: v for k,v in said.items() if k not in SAID})
+    except BadInput: return None
 
 # %% ../nbs/04e_study.ipynb #0f67ee0c
 TIMED = 12  # steps of each network: a second or so

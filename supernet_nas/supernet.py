@@ -6,10 +6,11 @@
 __all__ = ['Arch', 'LIMITS', 'ENDINGS', 'RULES', 'check_depths', 'search_space', 'show_arch', 'check_arch', 'parse_arch',
            'NodeBatchNorm', 'count_nodes', 'Switch', 'private_layers', 'copies', 'count_numbers', 'check_network',
            'Head', 'SubNet', 'SuperNet', 'check_built', 'kind_of', 'kept_in', 'check_unwrapped', 'count_params',
-           'count_macs']
+           'eval_mode', 'count_macs']
 
 # %% ../nbs/02_supernet.ipynb #13e0202c
 import itertools
+from contextlib import contextmanager
 from functools import partial
 from math import prod
 import torch
@@ -541,12 +542,22 @@ def count_params(
     "Number of trainable parameters."
     return sum(p.numel() for p in net.parameters() if p.requires_grad)
 
+@contextmanager
+def eval_mode(
+    net:nn.Module # Any network
+):
+    "In eval mode and without gradients; then each module in the mode it had."
+    was = {m: m.training for m in net.modules()}
+    net.eval()
+    try:
+        with torch.no_grad(): yield
+    finally:
+        for m,mode in was.items(): m.training = mode
+
 def count_macs(
-    net:nn.Module, # Any network in eval mode; raises `BadInput` in training mode, in which it would change
+    net, # Any network, or a method of one; nothing in it changes
     *args # What it is called with; a batch of one image gives MACs per image
 )->int: # Multiply-accumulates of convolutions and matrix products
     "MACs of one forward pass, from `torch.utils.flop_counter` (which counts 2 FLOPs each)."
-    if getattr(net, 'training', False):
-        raise BadInput(f'{type(net).__name__} is in training mode: call net.eval() first')
-    with torch.no_grad(), FlopCounterMode(display=False) as counter: net(*args)
+    with eval_mode(getattr(net, '__self__', net)), FlopCounterMode(display=False) as counter: net(*args)
     return counter.get_total_flops()//2

@@ -18,7 +18,8 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm.auto import tqdm
 from .data import BadInput, Split, check_choice, check_images, check_int, short, shown
-from .supernet import Arch, NodeBatchNorm, SuperNet, SubNet, check_arch, check_unwrapped, show_arch
+from supernet_nas.supernet import (Arch, NodeBatchNorm, SuperNet, SubNet, check_arch, check_unwrapped, eval_mode,
+    show_arch)
 from .sampler import Sampler, check_space
 from .fixes import cross_entropy
 
@@ -99,6 +100,8 @@ class Recipe:
         _check_real(self.warmup, 'warmup', lambda v: 0<v<1, 'a number between 0 and 1')
         _check_real(self.momentum, 'momentum', lambda v: 0<v<1, 'a number between 0 and 1')
         _check_real(self.weight_decay, 'weight_decay', lambda v: 0<=v<=1e9, 'a number from 0 to 1e9')
+        for k in ('lr', 'warmup', 'momentum', 'weight_decay'):  # 0 and 0.0 are one recipe, and have one name
+            object.__setattr__(self, k, float(getattr(self, k)))
 
     @property
     def filled(self)->dict: # What JSON can hold; as runs and files of earlier versions say it
@@ -303,7 +306,7 @@ def _transformed(transform, x, seed, step):
     "A batch as `transform` makes it"
     with torch.random.fork_rng([x.device] if x.is_cuda else []):
         torch.manual_seed(derive_seed(seed, 'transform', step))
-        out = transform(x)
+        out = transform(x.clone())  # it may work in place, and batches are the caller's
     if isinstance(out, Tensor) and len(out)==len(x): return out
     raise BadInput(f'transform returns {shown(getattr(out, "shape", out))} for {len(x)} images: return as many')
 
@@ -451,15 +454,6 @@ def batches_of(
     return [*(x[:n].split(size) if n else ()), x[n:]]
 
 # %% ../nbs/04_train.ipynb #d222b721
-@contextlib.contextmanager
-def _eval_mode(net):
-    "In eval mode, without gradients; then in the mode it had"
-    was = net.training
-    net.eval()
-    try:
-        with torch.no_grad(): yield
-    finally: net.train(was)
-
 def _in_order(net, split, device):
     "Images, labels and largest label, batch by batch"
     if isinstance(split, Split):
@@ -472,7 +466,7 @@ def _count(net, forward, split, rt)->dict:
     "Correct predictions by architecture; `forward` gives logits by architecture"
     _check_source(net, split)
     n,finite = Counter(),{}
-    with _eval_mode(rt.prepare(net)), rt.autocast():
+    with eval_mode(rt.prepare(net)), rt.autocast():
         for x,y,max_label in _in_order(net, split, rt.device):
             for a,logits in forward(x).items():
                 _check_logits(logits, len(x), max_label)

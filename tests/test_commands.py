@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 sys.path.insert(0, str(ROOT/'tools'))
-from trial import Started, command, records, refused, study_options, succeeds, tiny, write_images, write_root
+from trial import Started, command, records, refused, study_options, succeeds, tiny, tiny_arrays, write_images, write_root
 from supernet_nas.files import load_net, save_net
 from supernet_nas.runs import config_from
 from supernet_nas.store import Results
@@ -56,6 +56,26 @@ def test_eval_finds_the_same_numbers(root, tmp_path):
     assert [l for l in one.splitlines() if '/' in l]==[l for l in lines if '2,1' in l] and one.count('same as saved')==2
     assert [c.args[3] for c in scored.call_args_list]==[[(2,1)]]*2, 'no other network is scored'
     refused('supernet_eval', f, '--arch', '3,1', says=('3,1', '1..2'))
+
+def test_eval_reads_images_as_they_were_trained_on(root, tmp_path):
+    "Other training images of the same name have another mean; the network's own counts, so equal test images score equally"
+    x,y,xt,yt = tiny_arrays()
+    other,f = write_root(tmp_path/'other', [x//2, y, xt, yt]),tmp_path/'net.safetensors'
+    succeeds('supernet_train', f, *tiny(root, '--epochs', 40, '--widths', '4,8'))
+    on = ['--device', 'cpu', '--precision', 'fp32', '--threads', 1]
+    def tested(where):
+        said = succeeds('supernet_eval', f, '--data-root', where, *on)
+        return [l.split(' (')[0] for l in said.splitlines() if '/' in l and 'test' in l],said
+    (same,_),(found,said) = tested(root),tested(other)
+    assert found==same!=[] and 'other images than it was trained on' in said
+
+def test_few_shot_networks_alone_are_scored_and_chosen(root, tmp_path):
+    f = tmp_path/'few.safetensors'
+    succeeds('supernet_train', f, *tiny(root, '--depths', '3,1', '--sampler', 'few_shot_3', '--epochs', 2))
+    on = ['--data-root', root, '--device', 'cpu', '--precision', 'fp32', '--threads', 1]
+    assert '1,1' not in succeeds('supernet_eval', f, *on)
+    refused('supernet_eval', f, *on, '--arch', '1,1', says=('few_shot_3 has not trained 1,1',))
+    assert '2,1' not in succeeds('supernet_choose', f, *on)
 
 def test_nothing_is_computed_twice(study):
     options,out,first = study
