@@ -70,6 +70,7 @@ def runtime(
         raise BadInput(f'precision {shown(precision)}: choose auto, bf16 or fp32')
     if device=='auto': device = there[0]
     if precision=='auto': precision = 'bf16' if _fast_bf16(device) else 'fp32'
+    if (device, precision)==('cuda', 'fp32'): torch.backends.cudnn.allow_tf32 = False  # its default rounds to 10 bits
     return Runtime(device, precision)
 
 # %% ../nbs/04_train.ipynb #aebcf05d
