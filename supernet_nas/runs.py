@@ -339,8 +339,10 @@ def calibrate(
     counts:tuple[int, ...]=CALIBRATION, # Numbers of training images; those that `data` does not have are left out
     tick=lambda: None # Called after each network
 )->dict: # Goes beside the run's record; `bn` is 'recalibrated-128' and so on, and 'batch'
-    "Scores of all networks, recalibrated on more and more images, and with the statistics of each evaluation batch."
+    "Scores of all networks, recalibrated on more and more images, and with each batch's statistics; raises `BadInput`."
     start,found,counts = time.perf_counter(),{},[n for n in counts if n<=len(data.train.y)]
+    if net.max_depths!=c.max_depths:
+        raise BadInput(f'architectures up to {show_arch(net.max_depths)}, of its run up to {show_arch(c.max_depths)}')
     archs = make_sampler(c.sampler, c.max_depths).space  # few-shot supernets have three
     for a in archs:
         subs = {f'recalibrated-{n}': recalibrate_bn(net.subnet(a), data.train.x[:n], rt=rt) for n in counts}
