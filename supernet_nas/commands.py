@@ -256,6 +256,11 @@ def _data_of(file, about, worker):
     other = own or foreign and about.keys()&{'dataset', *READING}
     return _as_trained(data, about, file) if other else data, rt
 
+def _trained(net, about):
+    "The networks that a supernet's training draws: of a few-shot one, some; all, where its file does not say"
+    sampler = about.get('sampler')
+    return make_sampler(sampler, net.max_depths).space if sampler in SAMPLERS else net.space
+
 def _are_others(data, about):
     "Whether a network was trained on other images, as far as its file says"
     return about.get('data') not in (None, data.digest)
@@ -285,8 +290,9 @@ def supernet_eval(
     own = isinstance(net, SubNet)
     archs = None if own else _trained(net, about)
     if arch is not None and not own:
-        archs = [a for a in archs if a==parse_arch(arch, net.max_depths)]
-        if not archs: raise BadInput(f'{file}: {about["sampler"]} has not trained {arch}')
+        one = parse_arch(arch, net.max_depths)
+        if one not in archs: raise BadInput(f'{file}: {about["sampler"]} has not trained {arch}')
+        archs = [one]
     if own and arch is not None and arch.replace(' ', '')!=show_arch(net.arch):
         raise BadInput(f'{file} holds the one architecture {show_arch(net.arch)}, not {arch}')
     worker = Worker(dataset, data_root, None, device, precision, threads or CORES, images=images)
@@ -390,11 +396,6 @@ EXAMPLES = dict(
     supernet_bench=('', '--repeats 1 --steps 9'))
 
 # %% ../nbs/05a_commands.ipynb #17552de6
-def _trained(net, about):
-    "The networks that a supernet's training draws: of a few-shot one, some; all, where its file does not say"
-    sampler = about.get('sampler')
-    return make_sampler(sampler, net.max_depths).space if sampler in SAMPLERS else net.space
-
 def _load_supernet(file, save):
     "A supernet to choose from, and what its file says; first it is checked where the choice is saved"
     if save is not None: check_target(save)

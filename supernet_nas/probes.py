@@ -170,7 +170,6 @@ def channel_correlation(a:Tensor, b:Tensor)->float: # -1..1
     return (standard(a)*standard(b)).sum(1).mean().item()
 
 # %% ../nbs/04j_probes.ipynb #d11cae92
-@torch.no_grad()
 def exit_probe(
     nets:dict[int, SuperNet], # By depth of block 1: where that exit is taken from
     x:Tensor, # (N, C, H, W)

@@ -248,7 +248,7 @@ def networks(
     data:Data # For the size of an image
 )->dict: # `parameters` and `macs` (multiply-accumulates per image) by architecture
     "Sizes of sub-networks as they are when taken out."
-    subs,x = {show_arch(a): SubNet(a, **kind_of(net)).eval() for a in archs},data.train.x[:1].cpu()
+    subs,x = {show_arch(a): SubNet(a, **kind_of(net)) for a in archs},data.train.x[:1].cpu()
     return {a: dict(parameters=count_params(s), macs=count_macs(s, x)) for a,s in subs.items()}
 
 # %% ../nbs/04b_runs.ipynb #b870a4ef
@@ -354,6 +354,7 @@ def calibrate(
     about = circumstances(rt, time.perf_counter()-start, data)
     return dict(run=c.run, kind='calibration', networks=networks(net, archs, data), scores=scores, **about)
 
+# %% ../nbs/04b_runs.ipynb #c37d78e6
 def batch_statistics(net:torch.nn.Module)->torch.nn.Module:
     "Make every BatchNorm of `net` normalise by the batch it sees, in eval mode too; in place."
     for m in net.modules():

@@ -16,7 +16,7 @@ from .data import BadInput
 from .files import check_writable, read_whole, remove_stale, write_whole
 from .runs import FIXES, Config, config_from
 from .sampler import make_sampler
-from .supernet import search_space, show_arch
+from .supernet import show_arch
 from .train import Recipe
 try: import fcntl
 except ImportError: fcntl = None  # Windows

@@ -34,7 +34,7 @@ def _state_of(images):
     if images is None: return None
     path = Path(images)
     files = sorted(path.rglob('*')) if path.is_dir() else [path]
-    return tuple((str(f), s.st_size, s.st_mtime_ns) for f in files if f.is_file() for s in [f.stat()])
+    return tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file())
 
 # %% ../nbs/04e_study.ipynb #5f0a3172
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Calibrator(Worker):
         return calibrate(c, net, data, rt, tick=lambda: tick(1))
 
 def _config_of(said)->Config|None:
-    "The run that a file of weights is from, by what it says"
+    "The configuration that a file of weights is from, by what it says; None if it is of no study's run"
     try: return config_from({k: v for k,v in said.items() if k not in SAID})
     except BadInput: return None
 

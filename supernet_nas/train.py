@@ -18,8 +18,8 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm.auto import tqdm
 from .data import BadInput, Split, check_choice, check_images, check_int, short, shown
-from supernet_nas.supernet import (Arch, NodeBatchNorm, SuperNet, SubNet, check_arch, check_unwrapped, eval_mode,
-    show_arch)
+from .supernet import Arch, NodeBatchNorm, SuperNet, SubNet, check_arch, check_unwrapped
+from .supernet import eval_mode, show_arch
 from .sampler import Sampler, check_space
 from .fixes import cross_entropy
 
@@ -555,16 +555,15 @@ def recalibrate_bn(
     _check_recalibration(net, images, arch, batch_size)
     bns = [m for m in net.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     if not bns: raise BadInput(f'{type(net).__name__} has no BatchNorm with running statistics to recalibrate')
-    rt,modes,momenta = check_runtime(rt),{m: m.training for m in net.modules()},[m.momentum for m in bns]
+    rt,momenta = check_runtime(rt),[m.momentum for m in bns]
     shared = [(m, m.running_mean.clone(), m.running_var.clone()) for m in bns if isinstance(m, NodeBatchNorm)]
-    rt.prepare(net).eval()
-    for m in bns: m.train()
     way,batches = (() if arch is None else (arch,)),_recalibration_batches(net, images, batch_size, rt.device)
     try:
-        if not average_statistics(bns, batches, lambda x: net(x, *way), rt):
-            raise BadInput('no images: give at least one batch')
+        with eval_mode(rt.prepare(net)):
+            for m in bns: m.train()
+            if not average_statistics(bns, batches, lambda x: net(x, *way), rt):
+                raise BadInput('no images: give at least one batch')
     finally:
         for m,old in zip(bns, momenta): m.momentum = old
-        for m,mode in modes.items(): m.training = mode
         for m,mean,var in shared: m.running_mean.copy_(mean); m.running_var.copy_(var)  # a node's business only
     return net

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from execnb.nbio import read_nb
 from nbdev.config import get_config
 from nbdev.processors import FilterDefaults, mv_exports
-from supernet_nas.evidence import Evidence, alone, contrast, shared, show
+from supernet_nas.evidence import Evidence, alone, contrast, fp32_first, shared, show
 from supernet_nas.report import pairs, table
 from supernet_nas.store import Results
 import draw_data
@@ -49,9 +49,8 @@ OWN = 'own endings, per node', 'gap with own endings'
 def picked():
     "The pair that the interactive figure shows, and its table"
     ev = Evidence(Results(ROOT/'results', readonly=True))
-    in_fp32 = Evidence(Results(ROOT/'results'/'fp32', readonly=True), ev.results)  # own endings are compared in it
     p = next(p for p in pairs(ev) if (p.sup, p.scr)==(shared(), alone()))
-    found,gaps = ev.accuracy(shared(endings='own')),contrast(in_fp32.gap(shared(endings='own'), alone()))
+    found,gaps = ev.accuracy(shared(endings='own')),contrast(fp32_first(ev.results).gap(shared(endings='own'), alone()))
     scores = [show(dict(mean=found[a].mean(), std=found[a].std(), n=len(found))) for a in found]
     return p, table(ev, p).assign(**dict(zip(OWN, (scores, [show(gaps.loc[a]) for a in found]))))
 

@@ -1,4 +1,4 @@
-"""The runs behind chapters 05b and 05f, in the order in which they are worth most: python tools/experiments.py OUT [--jobs 2]
+"""The runs behind chapters 05b, 05f and 05g, in the order in which they are worth most: python tools/experiments.py OUT
 
 What OUT already has is not computed again. The hypotheses that they test stand in these chapters. The machine
 of these runs has no bf16 arithmetic, that of the earlier ones had: so the baselines, shared endings and networks
@@ -7,7 +7,7 @@ apart in OUT/candidates."""
 import argparse
 from pathlib import Path
 from supernet_nas.engine import Pool
-from supernet_nas.evidence import ADAMW, ALONE, NESTED_OWN, SHARES, SHARES_FEW, THIRD_FEW
+from supernet_nas.evidence import ADAMW, ALONE, SHARES_FEW, THIRD_FEW, shared
 from supernet_nas.runs import scratch_config, supernet_config
 from supernet_nas.store import Results
 from supernet_nas.study import Worker, study
@@ -17,14 +17,13 @@ FEW = 1000  # images
 LAYERS = ('block2.1@before', 'stride2@before', 'block2.2@last', 'block2.1@last', 'block1.2@last', 'linear@first',
     'block1.1@last', 'block2.2@before', 'block2.3@before')
 
-def mnist(seeds, endings='own', share='a third'):
-    return [supernet_config(s, SHARES[share]['uniform'], endings=endings) for s in seeds]
+def mnist(seeds, endings='own', share='a third', sampler='uniform', **kw):
+    epochs = shared('MNIST', share, sampler, endings=endings).epochs
+    return [supernet_config(s, epochs, sampler, endings=endings, **kw) for s in seeds]
 
-def few(seeds, endings='own', sampler='uniform', **kw):
-    return [supernet_config(s, THIRD_FEW[sampler], sampler, endings=endings, n_train=FEW, **kw) for s in seeds]
-
-def nested_few(seeds):
-    return [supernet_config(s, NESTED_OWN['1,000 images'], 'nested', endings='own', n_train=FEW) for s in seeds]
+def few(seeds, endings='own', sampler='uniform', epochs=None, **kw):
+    epochs = epochs or shared('1,000 images', sampler=sampler, endings=endings).epochs
+    return [supernet_config(s, epochs, sampler, endings=endings, n_train=FEW, **kw) for s in seeds]
 
 def few_alone(seeds, epochs=ALONE['1,000 images'], **kw):
     return [scratch_config(s, epochs, a, n_train=FEW, **kw) for s in seeds for a in search_space()]
@@ -61,13 +60,13 @@ def experiments():
     yield '', [c for part in LAYERS for c in few(range(3), part)]
     teacher = dict(loss='teacher') # repeated: its BatchNorm averages had been moved by one image before it taught
     yield 'fp32', few(range(5), None, **teacher)
-    yield 'fp32', [supernet_config(s, SHARES['a third']['uniform'], **teacher) for s in range(3)]
+    yield 'fp32', mnist(range(3), None, **teacher)
     yield 'fp32', [scratch_config(s, ALONE['MNIST'], a) for s in range(5) for a in search_space()]
-    yield 'candidates', few((5, 6, 7)) + few((5, 6, 7), sampler='nested') # with own endings these have more FLOPs
-    yield 'candidates', nested_few((5, 6, 7)) + few((5, 6, 7), sampler='shallow')
-    yield '', nested_few(range(5))
+    yield 'candidates', few((5, 6, 7)) + few((5, 6, 7), sampler='nested', epochs=THIRD_FEW['nested']) # more FLOPs
+    yield 'candidates', few((5, 6, 7), sampler='nested') + few((5, 6, 7), sampler='shallow')
+    yield '', few(range(5), sampler='nested')
     yield '', larger(0)
-    yield '', [supernet_config(s, NESTED_OWN['MNIST'], 'nested', endings='own') for s in (3, 4, 0, 1, 2)]
+    yield '', mnist((3, 4, 0, 1, 2), sampler='nested')
     for seed in range(1, 5): yield '', larger(seed)
     for seed in range(5): yield '', levels([seed])
 
