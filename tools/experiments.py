@@ -21,6 +21,9 @@ def mnist(seeds, endings='own', share='a third', sampler='uniform', **kw):
     epochs = shared('MNIST', share, sampler, endings=endings).epochs
     return [supernet_config(s, epochs, sampler, endings=endings, **kw) for s in seeds]
 
+def mnist_alone(seeds):
+    return [scratch_config(s, ALONE['MNIST'], a) for s in seeds for a in search_space()]
+
 def few(seeds, endings='own', sampler='uniform', epochs=None, **kw):
     epochs = epochs or shared('1,000 images', sampler=sampler, endings=endings).epochs
     return [supernet_config(s, epochs, sampler, endings=endings, n_train=FEW, **kw) for s in seeds]
@@ -61,14 +64,17 @@ def experiments():
     teacher = dict(loss='teacher') # repeated: its BatchNorm averages had been moved by one image before it taught
     yield 'fp32', few(range(5), None, **teacher)
     yield 'fp32', mnist(range(3), None, **teacher)
-    yield 'fp32', [scratch_config(s, ALONE['MNIST'], a) for s in range(5) for a in search_space()]
+    yield 'fp32', mnist_alone(range(5))
     yield 'candidates', few((5, 6, 7)) + few((5, 6, 7), sampler='nested', epochs=THIRD_FEW['nested']) # more FLOPs
     yield 'candidates', few((5, 6, 7), sampler='nested') + few((5, 6, 7), sampler='shallow')
     yield '', few(range(5), sampler='nested')
     yield '', larger(0)
     yield '', mnist((3, 4, 0, 1, 2), sampler='nested')
-    for seed in range(1, 5): yield '', larger(seed)
     for seed in range(5): yield '', levels([seed])
+    yield '', mnist((5, 6, 7))
+    yield 'fp32', mnist((5, 6, 7), None)
+    yield 'fp32', mnist_alone((5, 6, 7))
+    for seed in range(1, 5): yield '', larger(seed)
 
 if __name__=='__main__':
     p = argparse.ArgumentParser(description=__doc__)
