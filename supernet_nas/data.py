@@ -141,7 +141,7 @@ def _open(name, root, **kw):
 def _download(name):
     "Let torchvision download a dataset, unless it is there"
     if (CACHE/name/'processed').exists():
-        raise BadInput(f'{CACHE/name/"processed"}: files of an early torchvision, which may hold code; '
+        raise BadInput(f'{CACHE/name/"processed"}: files of an early torchvision, which nothing checks; '
                        'remove the folder')
     if not all((CACHE/name/'raw'/f).is_file() for f in _idx_files(name)): _open(name, CACHE, download=True)
 
@@ -283,7 +283,7 @@ def _check_contents(name, x, y, xt, yt, classes):
 def _pixel_statistics(name, x):
     "Mean and standard deviation of each channel of uint8 images, (1, C, 1, 1), in 0..1"
     if any(c.min()==c.max() for c in x.movedim(1, 0)):
-        raise BadInput(f'dataset {name}: all pixels of the training images are equal')
+        raise BadInput(f'dataset {name}: all pixels of a channel of the training images are equal')
     px = x.float().div_(255)  # in place where possible: an image set in fp32 is four times its files
     return px.mean((0,2,3), keepdim=True), px.std((0,2,3), keepdim=True)
 

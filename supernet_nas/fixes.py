@@ -28,7 +28,7 @@ def cross_entropy(
 def in_place(logits:list[Tensor], x:Tensor, y:Tensor, archs:list[Arch])->list[Tensor]:
     "The largest network of the step learns the labels, the others its soft output (arXiv 1903.05134)."
     if not archs: raise BadInput('in-place distillation is between networks of one step: train a SuperNet with it')
-    largest = max(range(len(archs)), key=lambda i: (sum(archs[i]), archs[i]))
+    largest = max(range(len(archs)), key=lambda i: (sum(archs[i]), archs[i]))  # of equal sums the later in the space
     soft = logits[largest].detach().float().softmax(1)
     return [F.cross_entropy(o, y if i==largest else soft) for i,o in enumerate(logits)]
 
@@ -78,7 +78,7 @@ class SeparateMomentum:
 
     def __call__(self,
         opt:torch.optim.Optimizer, # Its state is exchanged
-        archs:tuple[Arch, ...] # Of this step
+        archs:list[Arch] # Of this step; their order does not matter
     ): opt.state = self.states.setdefault(frozenset(archs), defaultdict(dict))
 
 # %% ../nbs/03a_fixes.ipynb #487ce92c

@@ -146,7 +146,8 @@ def load_images(
     "Read, split and normalise one's own images; raises `BadInput`."
     check_device(device)
     if size is not None:
-        for n in size if isinstance(size, tuple) else (size,): check_int(n, 'size', LEAST_SIZE, MOST_SIZE)
+        both = size if isinstance(size, tuple) and len(size)==2 else (size, size)
+        size = tuple(check_int(n, 'size', LEAST_SIZE, MOST_SIZE) for n in both)
     if not isinstance(path, (str, Path)) or not str(path).strip():
         raise BadInput(f'images {shown(path)}: give a folder, or a .npz file')
     path = Path(path)

@@ -58,7 +58,7 @@ def sample_subnet(
     if sampler is None and isinstance(supernet, SuperNet): sampler = Uniform(supernet.max_depths, seed=None)
     check_space(sampler, supernet)
     archs = sampler()
-    if len(archs)>1:
+    if len(archs)!=1:
         raise BadInput(f'{type(sampler).__name__} draws {len(archs)} architectures a step: '
                        'take a sampler that draws one')
     return supernet.subnet(archs[0])
@@ -137,9 +137,7 @@ class FewShot(Uniform):
     "One architecture per step, uniform over those whose first block has depth `first` (arXiv 2006.06863)."
     def __init__(self, max_depths:Arch=(3,3), seed=0, first:int=1):
         super().__init__(max_depths, seed)
-        most = self.max_depths[0]
-        if check_int(first, 'first depth of a few-shot supernet')>most:
-            raise BadInput(f'few-shot supernet of first depth {first}: the first block has at most {most}')
+        check_int(first, 'first depth of a few-shot supernet', 1, self.max_depths[0])
         self.space = [a for a in self.space if a[0]==first]
 
 # %% ../nbs/03_sampler.ipynb #07089b72

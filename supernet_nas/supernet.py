@@ -297,7 +297,7 @@ class SuperNet(nn.Module):
         max_depths:Arch=(3,3), # Largest depth of each block; raises `BadInput` beyond `LIMITS`, as all others
         in_channels:int=1, # C of the images
         num_classes:int=10, # Width of the logits
-        bn:str='node', # Statistics per 'node', by the depth of the block before ('parent'), 'shared', or all: 'affine'
+        bn:str='node', # Statistics by 'node', 'parent' (depth of the block before) or 'shared'; 'affine': BatchNorm by node
         head:str='shared', # 'shared': one linear layer for all networks; 'node': one for each
         endings:str='shared', # What is not shared: 'own', or see `private_layers`
         layer:str='conv', # A name in `LAYERS`: of what the blocks and what leads from one to the next are made
@@ -499,8 +499,7 @@ def subnet(self:SuperNet,
         state |= {f'{name}.{k}': v for k,v in _state_of(layer, where).items()}
     if missing := net.state_dict().keys()-state: raise BadInput(f'{min(missing)} is missing in the supernet')
     net.load_state_dict(state)
-    p = next(self.parameters())
-    return net.to(p.device, p.dtype).train(self.training)
+    return net.to(next(self.parameters())).train(self.training)
 
 # %% ../nbs/02_supernet.ipynb #db6fc043
 @patch
@@ -508,7 +507,7 @@ def with_shared_stats(self:SuperNet)->SuperNet: # With `bn='shared'`
     "A copy with one set of running statistics per layer; raises `BadInput` where affine parameters are private."
     if self.bn=='affine': raise BadInput('a supernet with private affine parameters keeps no shared statistics')
     _check_forward(self)
-    net = SuperNet(**self.config | dict(bn='shared')).to(next(self.parameters()).device)
+    net = SuperNet(**self.config | dict(bn='shared')).to(next(self.parameters()))
     for k,part in _parts(net).items(): check_built(k, getattr(self, k), part)
     kept = net.state_dict()
     net.load_state_dict({k: v for k,v in self.state_dict().items() if k in kept})

@@ -117,7 +117,7 @@ def _check_real(value, what, fits, allowed):
 # %% ../nbs/04_train.ipynb #c5e7d1be
 def derive_seed(
     *parts # The run's seed and what it is for
-)->int: # 0..2**63
+)->int: # 0..2**63-1
     "A seed for one purpose, the same on every machine and in every Python process."
     return int.from_bytes(hashlib.sha256('/'.join(map(str, parts)).encode()).digest()[:8], 'big')>>1
 
@@ -363,10 +363,10 @@ def _resume(checkpoint, progress, what):
     if state is None: return
     found = state.pop('training', {})
     if not isinstance(found, dict): found = {}
-    for k,v in what.items():
-        if found.get(k)!=v:
+    for k in what|found:
+        if found.get(k)!=what.get(k):
             raise BadInput(f'checkpoint {checkpoint.path}: of another training, {k} is {shown(found.get(k))}, '
-                           f'not {shown(v)}: remove it, or ask for that training')
+                           f'not {shown(what.get(k))}: remove it, or ask for that training')
     try: progress.restore(state)
     except Exception as e:  # what PyTorch, Python and our samplers raise
         raise BadInput(f'checkpoint {checkpoint.path}: damaged ({short(e, 80)}), remove it') from e
@@ -476,7 +476,7 @@ def _count(net, forward, split, rt)->dict:
     bad = [a for a,ok in finite.items() if not ok]
     if bad:
         raise BadInput(f'{type(net).__name__} gives logits that are NaN or '
-                       f'infinite{f", as architecture {bad[0]}" if bad[0] else ""}: its weights or statistics are')
+                       f'infinite{f", as architecture {bad[0]}" if bad[0] else ""}: look at its weights and statistics')
     return {a: int(c) for a,c in n.items()}
 
 # %% ../nbs/04_train.ipynb #93a7f034
