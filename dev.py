@@ -57,6 +57,10 @@ def main(command=None, *args):
     setup()
     if command=='setup': return
     os.environ['PATH'] = f'{BIN}{os.pathsep}{os.environ["PATH"]}'
-    sys.exit(dict(test=test, docs=docs)[command]() if command in ('test', 'docs') else run(BIN/command, *args, cwd=None))
+    if command in ('test', 'docs'): sys.exit(dict(test=test, docs=docs)[command]())
+    try:
+        if os.name=='nt': sys.exit(run(BIN/command, *args, cwd=None))
+        os.execv(BIN/command, [str(BIN/command), *args])  # in the place of this process, so that signals reach it
+    except FileNotFoundError: sys.exit(f'dev.py: .venv has no {command}')
 
 if __name__=='__main__': main(*sys.argv[1:])

@@ -9,9 +9,7 @@ __all__ = ['TASKS', 'MANY', 'PlainNet', 'plain_loader', 'plain_train', 'plain_sc
 
 # %% ../nbs/04f_bench.ipynb #260f5d99
 import contextlib, functools, tempfile, time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 import torch
 from torch import nn
@@ -125,9 +123,11 @@ def timed(
     task:str, # One of `TASKS`
     steps:int, # See `tasks`
     device:str, # See `runtime`
-    precision:str # See `runtime`
+    precision:str, # See `runtime`
+    threads:int # CPU threads of this process
 )->dict: # A row
     "Time one variant of one task; only our side calls `runtime`, which also settles memory allocation."
+    torch.set_num_threads(threads)
     rt = runtime(device, precision) if variant=='ours' else Runtime(device, precision)
     images,variants = tasks(steps, rt)[task]
     start = time.perf_counter()
@@ -147,12 +147,12 @@ def bench(
     from supernet_nas.bench import timed  # by its importable name, also when this runs in the notebook
     rt,rows = rt or runtime(),[]
     with contextlib.ExitStack() as stack:
-        variants = ('plain', 'tensors', 'ours')
-        pools = {v: stack.enter_context(ProcessPoolExecutor(1, get_context('spawn'))) for v in variants}
+        pools = {v: stack.enter_context(Pool(1)) for v in ('plain', 'tensors', 'ours')}
         for task in TASKS:
             for r in range(repeats+1):
                 for v,pool in pools.items():
-                    row = pool.submit(timed, v, task, steps, rt.device, rt.precision).result()
+                    what = v, task, steps, rt.device, rt.precision, torch.get_num_threads()
+                    row, = pool.each(functools.partial(timed, *what))
                     if r: rows.append(row|dict(round=r))
     return rows
 
@@ -281,10 +281,11 @@ def measure(
     about = f'{steps} steps a round, some {minutes} min without bf16 arithmetic'
     print(f'{rt.device}, {rt.precision}, {threads} threads; {about}', flush=True)
     rows = bench(repeats, steps, rt)+study_rates(repeats, steps, rt, cores)
-    with tempfile.TemporaryDirectory() as many, ProcessPoolExecutor(1, get_context('spawn')) as one:
-        rows += one.submit(share_of_product, repeats, steps, Worker(device=rt.device, precision=rt.precision)).result()
-        one.submit(copy_runs, many).result()
-        with ProcessPoolExecutor(1, get_context('spawn')) as fresh: rows.append(fresh.submit(read_many, many).result())
+    with tempfile.TemporaryDirectory() as many, Pool(1) as one:
+        worker = Worker(device=rt.device, precision=rt.precision, threads=threads)
+        rows += one.each(functools.partial(share_of_product, repeats, steps, worker))[0]
+        one.each(functools.partial(copy_runs, many))
+        with Pool(1) as fresh: rows += fresh.each(functools.partial(read_many, many))
     made = dict(device=rt.device)|provenance()
     df = pd.DataFrame([r|made for r in rows])
     write_whole(folder/'bench.csv', df.to_csv(index=False, lineterminator='\n'))
@@ -306,7 +307,7 @@ def rest_table(
 )->'pd.DataFrame':
     "The share of a matrix product's rate, and the cost of reading many runs."
     share = rows[rows.share.notna()].share
-    read = rows[rows.gigabytes.notna()].iloc[-1]
+    read = rows[rows.task.str.startswith('read ')].iloc[-1]
     spread = f'{share.median():.0%} ({share.min():.0%} to {share.max():.0%})'
     cost = f'{read.seconds:.1f} s, {read.gigabytes:.2f} GB'
     return type(rows)({'': {'share of a matrix product': spread, read.task: cost}})

@@ -6,7 +6,7 @@
 __all__ = ['ENDS', 'COMMANDS', 'shortened', 'parser', 'Terminated', 'call', 'main']
 
 # %% ../nbs/04g_console.ipynb #0ae4e0f1
-import argparse, importlib, inspect, os, signal, sys, typing
+import argparse, importlib, inspect, os, re, signal, sys, typing
 from pathlib import Path
 from . import __version__
 
@@ -20,7 +20,7 @@ def shortened(
     return s if len(s)<=most else f'{s[:most]}... ({len(s)} characters)'
 
 def _integer(s):
-    if len(s)<20 and s.strip().lstrip('-').isdecimal() and s.isascii(): return int(s)
+    if re.fullmatch('-?[0-9]{1,18}', s.strip()): return int(s)
     raise argparse.ArgumentTypeError(f'{shortened(s)!r} is not an integer of at most 18 digits')
 
 # %% ../nbs/04g_console.ipynb #9b4c1274
@@ -45,7 +45,7 @@ def parser(
             if several: kw['nargs'] = '+'
             one = typing.get_args(d.anno)[0] if several else d.anno
             p.add_argument(name, type=_integer if one is int else one, help=d.docment+shown, **kw)
-    p.error = lambda message: p.exit(2, f'{f.__name__}: {shortened(message, 300)} (see {f.__name__} --help)\n')
+    p.error = lambda message: p.exit(2, f'{f.__name__}: {shortened(" ".join(message.split()), 300)} (see {f.__name__} --help)\n')
     return p
 
 # %% ../nbs/04g_console.ipynb #f21c4ab1

@@ -211,6 +211,7 @@ class Cluster(Serial):
             _leave(self.ray)
             raise NoCluster(f'the Ray cluster at {address} has no GPU')
         self.counter = self.ray.remote(num_cpus=0, max_restarts=-1)(_Counter).remote()
+        self.seen = 0.
         return self
 
     def __exit__(self, kind, error, traceback):
@@ -292,7 +293,7 @@ PATIENCE = 60  # seconds in which nothing computes, though there are tasks
 @patch
 def run(self:Cluster, f, take, tick=lambda n: None, say=print):
     "As `run` of `Serial`; twice as many tasks as there are slots are sent ahead."
-    f,running,seen,since = self.ray.put(f),{},0.,time.monotonic()
+    f,running,since = self.ray.put(f),{},time.monotonic()
     call = self.ray.remote(max_retries=RETRIES)(_reported)
     def send(task, strategy='SPREAD'):
         return call.options(scheduling_strategy=strategy, **self.needs).remote(f, task, self.counter)
@@ -300,7 +301,7 @@ def run(self:Cluster, f, take, tick=lambda n: None, say=print):
         while len(running)<2*self.slots and (task := take()) is not None: running[send(task)] = task
         if not running: return
         ended,_ = self.ray.wait(list(running), timeout=REPORT)
-        seen = self._news(tick, seen)
+        self._news(tick)
         if ended or not self._idle(): since = time.monotonic()
         elif time.monotonic()-since>PATIENCE:
             say(f'nothing computes on the cluster; {len(running)} tasks are sent again')
@@ -317,9 +318,9 @@ def _idle(self:Cluster)->bool:
     return self.ray.available_resources().get(kind, 0)>=self.ray.cluster_resources().get(kind, 0)
 
 @patch
-def _news(self:Cluster, tick, seen):
-    "Tell `tick` what was done since `seen`; a counter that is lost with its machine begins again"
+def _news(self:Cluster, tick):
+    "Tell `tick` what was done since the last look; a counter that is lost with its machine begins again"
     try: now = self.ray.get(self.counter.total.remote(), timeout=REPORT)
-    except self.ray.exceptions.RayError: return seen
-    tick(now-seen if now>=seen else now)
-    return now
+    except self.ray.exceptions.RayError: return
+    tick(now-self.seen if now>=self.seen else now)
+    self.seen = now

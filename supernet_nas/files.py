@@ -8,7 +8,7 @@ __all__ = ['MOST_BYTES', 'KEY', 'OLD_KEYS', 'MOST_NUMBERS', 'MOST_CHECKPOINT', '
            'Checkpoint']
 
 # %% ../nbs/04a_files.ipynb #da998b15
-import contextlib, hashlib, inspect, io, json, math, os, re, stat, tempfile, threading, time, warnings
+import contextlib, hashlib, inspect, io, json, math, os, re, secrets, stat, tempfile, time, warnings
 from pathlib import Path
 import torch
 from safetensors import SafetensorError
@@ -44,9 +44,7 @@ def read_whole(
     return data
 
 # %% ../nbs/04a_files.ipynb #72deb1cb
-_writing = threading.Lock()  # two threads of a process would share the temporary name
-
-def _temporary(path:Path)->Path: return path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+def _temporary(path:Path)->Path: return path.with_name(f'.{path.name}.{secrets.randbits(48)}.tmp')
 
 def _kind(mode)->str:
     "What a file's mode says it is; empty for a regular file"
@@ -74,7 +72,6 @@ def _write_and_rename(path, data):
     _check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     tmp = _temporary(path)
-    tmp.unlink(missing_ok=True)  # of a process that had our number and was killed
     try:
         with open(tmp, 'xb') as f: f.write(data); f.flush(); os.fsync(f.fileno())
         os.replace(tmp, path)
@@ -88,7 +85,7 @@ def write_whole(
     "Write a file completely or not at all; raises `BadInput` with the system's reason, and what was there stays."
     with _said_as(f'cannot write {short(path)}'):
         path,data = Path(path),data.encode() if isinstance(data, str) else data
-        with _writing: _write_and_rename(path, data)
+        _write_and_rename(path, data)
     return path
 
 # %% ../nbs/04a_files.ipynb #31056622
@@ -125,8 +122,9 @@ def check_target(
         _check_replaceable(path)
         if path.exists() and not _metadata(read_whole(path)).keys()&{KEY, *OLD_KEYS}:
             raise BadInput(f'file {short(path)}: there is another file of this name, which would be lost')
-        with open(_temporary(path), 'ab'): pass
-        _temporary(path).unlink()
+        tmp = _temporary(path)
+        with open(tmp, 'xb'): pass
+        tmp.unlink()
     return path
 
 # %% ../nbs/04a_files.ipynb #11e3a3df

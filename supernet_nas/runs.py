@@ -132,7 +132,7 @@ def _check_config(c):
     check_int(c.seed, 'seed', 0, 2**32-1)
     check_int(c.epochs, 'epochs', 1, MOST_EPOCHS)
     for k in ('n_train', 'recal_images'):
-        if getattr(c, k) is not None: check_int(getattr(c, k), k)
+        if getattr(c, k) is not None: check_int(getattr(c, k), k, 1, 2**31)
     if not isinstance(c.dataset, str): raise BadInput(f'dataset {shown(c.dataset)}: give a name')
     shape = c.widths, c.arch if c.arm=='scratch' else c.max_depths
     if (text := repr(shape)) not in _checked:

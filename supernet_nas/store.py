@@ -156,7 +156,7 @@ def check_beside(
                 n,part = totals[s['split']],s['split']
                 raise BadInput(f"scores of {n} images on {part}, the run's are of {s['n_total']}")
         for row in content.get('probes', []):
-            if len(row)!=len(PROBE_COLUMNS) or type(row[-1]) not in (int, float):
+            if len(row)!=len(PROBE_COLUMNS) or type(row[-1]) not in (int, float) or abs(row[-1])>MOST:
                 raise BadInput(f'a probe of {str(row)[:60]}')
         _texts(content)
     except _other_form as e: raise BadInput(f'incomplete, or of another form ({e!s:.60})') from e
@@ -201,7 +201,7 @@ def _content(path):
         names = content.get('run'), content.get('kind')
         if names!=found.groups(): raise BadInput('another name than its content has')
         return content if found[2] else check_run(content)
-    except BadInput as e: return str(e).removeprefix(f'{path}: ')
+    except BadInput as e: return str(e)
 
 # %% ../nbs/04c_store.ipynb #15172860
 @patch
@@ -291,7 +291,7 @@ def add(self:Results,
 def _free(path):
     "A name that no file has: this one, or with a number before its ending"
     names = itertools.chain([path], (path.with_suffix(f'.{i}{path.suffix}') for i in itertools.count(2)))
-    return next(p for p in names if not p.exists())
+    return next(p for p in names if not os.path.lexists(p))
 
 # %% ../nbs/04c_store.ipynb #fa88487b
 _text = {'run', 'arm', 'arch', 'sampler', 'max_depths', 'widths', 'dataset', 'gpu', *FIXES, 'data',

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 import torch
 from .data import READING, BadInput, Data, Split, load_data
-from .engine import Died
 from .files import load_net, net_bytes, write_whole
 from .images import load_images
 from .runs import (CURVE_POINTS, RECAL_IMAGES, Config, batch_size, calibrate, config_from, describe,
@@ -170,7 +169,7 @@ def seconds_of(
     step,all_nets,one = _flops(*kind, data.in_channels, data.num_classes, tuple(data.train.x.shape[1:]))
     seen = -(-c.epochs//-(-c.epochs//CURVE_POINTS))*len(data.valid.y)
     once = len(data.valid.y)+len(data.test.y)
-    forward = (seen+(3 if c.arm=='supernet' else 1)*once)*pace.step(all_nets)
+    forward = (seen+(2 if c.arm=='supernet' else 1)*once)*pace.step(all_nets)
     if c.arm=='supernet': forward += len(search_space(c.max_depths))*(once+min(RECAL_IMAGES, n))*pace.step(one)
     training = total_steps(c, n)*pace.step(step)*size/Recipe().batch_size
     return training + forward/Recipe().batch_size/3
@@ -250,7 +249,7 @@ def compute(
     if failed: raise Unfinished(f'{len(failed)} of {len(tasks)} failed, first {failed[0]}; ask again to try again')
 
 # %% ../nbs/04e_study.ipynb #79f07d4e
-EXPECTED = (BadInput, Died, FloatingPointError, MemoryError, OSError)  # what can befall a task; all else is a mistake
+EXPECTED = (BadInput, FloatingPointError, OSError)  # what can befall a task, beside want of memory
 _full = re.compile('out of memory|(allocate|enough) memory|alloc_failed', re.I)  # PyTorch's words, on CPU and GPU
 
 def out_of_memory(

@@ -1,5 +1,5 @@
 "Choosing a network from a saved supernet and taking it away, as a user does: supernet_choose, _predict, _export."
-import json, re, sys
+import re, sys
 from pathlib import Path
 from unittest.mock import patch
 import numpy as np

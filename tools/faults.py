@@ -320,6 +320,7 @@ for name,path,value in [
     ('epochs nan', ('epochs',), float('nan')),
     ('n_train -1', ('n_train',), -1), ('n_train as text', ('n_train',), 'x'),
     ('recal_images -1', ('recal_images',), -1),
+    ('10**400 images', ('n_train',), 10**400), ('10**400 to recalibrate', ('recal_images',), 10**400),
     ('dataset a list', ('dataset',), ['KMNIST']), ('dataset a number', ('dataset',), 5),
     ('an unknown loss', ('loss',), 'x'),
     ('bn a list', ('bn',), ['affine']), ('an unknown head', ('head',), '../x'), ('recipe a list', ('recipe',), []),
@@ -953,13 +954,12 @@ def bad_path(name, make, *args, says=''):
         more = tiny(world.root) if args[0]=='supernet_train' else []
         if args[0]=='supernet_study': more = study_options(world.root, path)
         before = snapshot(folder)
-        start = time.monotonic()
         e = command(args[0], *given, *more)
         check_refused(e, says)
         after = snapshot(folder)
         left = {k for k in after if before.get(k)!=after[k]!=stat.S_IFDIR}  # an empty folder may be there
         assert not left and before.keys()<=after.keys(), left
-        assert time.monotonic()-start<5
+        assert not e.out, 'it began to work'
     add('paths', f'{args[0]}: {name}', attempt)
 
 def made(folder, name, f):
@@ -969,7 +969,6 @@ def made(folder, name, f):
 def _text(p): p.write_text('mine')
 def _link_to_text(p): _text(p.parent/'target'); p.symlink_to('target')
 def _link_to_folder(p): (p.parent/'target').mkdir(); p.symlink_to('target')
-def _locked(p): p.mkdir(); p.chmod(0o500)
 _things = dict(other_file=_text, link=_link_to_text, link_to_nowhere=lambda p: p.symlink_to('nowhere'),
                folder=lambda p: p.mkdir(), pipe=os.mkfifo,
                link_to_dev_null=lambda p: p.symlink_to('/dev/null'))
@@ -1178,7 +1177,7 @@ def _(world, folder):
 def _(world, folder):
     results,good = Results(folder),Results(world.study, readonly=True).records[world.supernet]
     for bad in ({}, dict(run='x'), altered(good, _first, 51), altered(good, ('run',), '../../x'),
-                altered(good, ('kind',), None) if 'kind' in good else {}):
+                good|dict(kind='../../x')):
         try: results.add(bad)
         except BadInput: continue
         raise AssertionError(f'accepted {str(bad)[:60]}')
