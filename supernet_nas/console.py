@@ -45,7 +45,9 @@ def parser(
             if several: kw['nargs'] = '+'
             one = typing.get_args(d.anno)[0] if several else d.anno
             p.add_argument(name, type=_integer if one is int else one, help=d.docment+shown, **kw)
-    p.error = lambda message: p.exit(2, f'{f.__name__}: {shortened(" ".join(message.split()), 300)} (see {f.__name__} --help)\n')
+    def refuse(message):
+        p.exit(2, f'{f.__name__}: {shortened(" ".join(message.split()), 300)} (see {f.__name__} --help)\n')
+    p.error = refuse
     return p
 
 # %% ../nbs/04g_console.ipynb #f21c4ab1

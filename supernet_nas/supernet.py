@@ -297,7 +297,7 @@ class SuperNet(nn.Module):
         max_depths:Arch=(3,3), # Largest depth of each block; raises `BadInput` beyond `LIMITS`, as all others
         in_channels:int=1, # C of the images
         num_classes:int=10, # Width of the logits
-        bn:str='node', # Statistics by 'node', 'parent' (depth of the block before) or 'shared'; 'affine': BatchNorm by node
+        bn:str='node', # Statistics by 'node', 'parent' (depth of the block before), or 'shared'; 'affine': all by node
         head:str='shared', # 'shared': one linear layer for all networks; 'node': one for each
         endings:str='shared', # What is not shared: 'own', or see `private_layers`
         layer:str='conv', # A name in `LAYERS`: of what the blocks and what leads from one to the next are made
