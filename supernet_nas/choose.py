@@ -145,7 +145,7 @@ def standard_error(
     correct:int, # Correct predictions
     images:int # Of so many
 )->float: # Percentage points
-    "Binomial standard error of an accuracy; by Laplace's rule, so that all of a few is not for certain."
+    "Binomial standard error of an accuracy; Laplace's rule keeps it above zero where all or none are right."
     p = (correct+1)/(images+2)
     return 100*math.sqrt(p*(1-p)/images)
 
@@ -161,7 +161,7 @@ def within_error(
 
 # %% ../nbs/05d_choose.ipynb #4b676914
 def _how_sure(scores, best):
-    "How many others are as good a choice"
+    "Which others are as accurate, whatever they cost"
     error,near = standard_error(*scores.loc[best, ['correct', 'images']]),within_error(scores, best)
     said = f'within it: {" ".join(near[:9])}{" ..." if len(near)>9 else ""}' if near else 'no other is within it'
     return f'standard error of the chosen accuracy {error:.2f} points; {said}'
@@ -271,7 +271,7 @@ def at_random(
     budget:int, # How many are scored
     seed:int=0 # Same seed, same draws
 )->dict[Arch, float]: # See `evolve`
-    "Score architectures drawn at random, without repetition."
+    "Score architectures drawn at random, without repetition; raises `BadInput`."
     drawn = random.Random(seed).sample(space, min(check_int(budget, 'budget'), len(space)))
     return {a: v for i in range(0, len(drawn), CHILDREN) for a,v in zip(drawn[i:], score(drawn[i:i+CHILDREN]))}
 
@@ -311,9 +311,8 @@ def score_space(
     archs:list[Arch]|None=None # Which networks; None: all of the space
 )->pd.DataFrame: # Of `score_frame`: all networks of a small space, the finalists of a large one
     "Validation accuracy of recalibrated networks; raises `BadInput` if none is within the budget."
-    table,images = sizes(net, tuple(data.valid.x.shape[1:])),data.train.x[:RECAL_IMAGES]
-    archs = net.space if archs is None else archs
-    fits = set(within(table, max_macs, max_params).index)
+    archs,images = net.space if archs is None else archs,data.train.x[:RECAL_IMAGES]
+    fits = set(within(sizes(net, tuple(data.valid.x.shape[1:]), archs), max_macs, max_params).index)
     if len(archs)>WHOLE:
         archs = finalists(net, [a for a in archs if show_arch(a) in fits], data, rt, budget, seed)
     print(f'{len(archs)} networks on {len(data.valid):,} validation images, statistics from {len(images):,} '

@@ -103,7 +103,7 @@ def engine_for(
     cluster:str|None=None, # Address of a Ray cluster
     gpu_share:float|None=None # Of a GPU for each run, on a cluster
 )->'Serial|Pool|Cluster':
-    "The engine that the options ask for: by default as many processes as the cores allow, on a GPU one."
+    "The engine that is asked for: by default as many processes as the cores allow, on a GPU one; raises `BadInput`."
     check_limits(jobs=jobs)
     if cluster is None and gpu_share is not None: raise BadInput(f'gpu_share {gpu_share}: for --cluster only')
     if gpu_share is not None and not 0<gpu_share<=1:

@@ -255,7 +255,7 @@ def contrast(
 
 # %% ../nbs/04h_evidence.ipynb #82aa0b20
 def show(r, digits:int=2)->str:
-    "A mean with its 95 % interval, or with its standard deviation where it has none; - for nothing."
+    "A mean with its 95 % interval; with its standard deviation if `r` has no `lo`; alone where neither is a number."
     signed = 'lo' in r
     if pd.isna(r['mean']): return '-'
     mean = f"{r['mean']:{'+' if signed else ''}.{digits}f}"
@@ -300,7 +300,7 @@ def tau(
     guess:pd.Series, # Integers by network: correct predictions, or parameters
     truth:pd.Series # Likewise, of equal index
 )->float: # -1..1; NaN where one of them orders nothing
-    "Kendall's tau (b)."
+    "Kendall's tau (b); raises `BadInput` for numbers that are not integers."
     a,b = _integers(guess),_integers(truth[guess.index])
     return kendalltau(a, b).statistic if len(set(a))>1 and len(set(b))>1 else float('nan')
 
@@ -381,7 +381,7 @@ def seed_agreement(self:Evidence,
     sup:Setting, # Of supernets
     scr:Setting # Of networks from scratch
 )->pd.DataFrame: # mean, lowest, highest tau and number of pairs
-    "Tau between the orders of single seeds, and of the number of parameters."
+    "Tau between the orders of single, different seeds, and between the number of parameters and each from scratch."
     node = self.counts(sup)
     own = self.counts(scr, archs=list(node))
     size = self.parameters(sup, list(node))

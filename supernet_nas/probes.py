@@ -132,8 +132,7 @@ def gradient_probe(
         sizes = {k: len(v) for gs in g.values() for k,v in gs.items()}
         grads.append(torch.stack([_whole(g[a], sizes, x.device) for a in net.space]))
     G = torch.stack(grads)  # (batches, architectures, parameters)
-    between_batches = _variance(G.mean(1)-G.mean((0,1)))*batches/(batches-1)
-    kinds = dict(path=_variance(G-G.mean(1, keepdim=True)), batch=between_batches)
+    kinds = dict(path=_variance(G-G.mean(1, keepdim=True)), batch=G.mean(1).var(0).sum().item())
     rows = [dict(probe='variance', where=w, value=v) for w,v in kinds.items()]
     return rows + [dict(probe='cosine', where=k, arch=show_arch(a), other=show_arch(b), value=sum(v)/len(v))
                    for (k,a,b),v in cos.items()]

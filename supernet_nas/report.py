@@ -356,5 +356,6 @@ def report(
         check_writable(top)
         for t,keys in (('runs', ['run']), ('scores', ['run', 'arch', 'bn', 'split'])):  # for spreadsheets
             write_whole(top/f'{t}.csv', _csv(results.read(t).sort_values(keys)))
-        if shown: write_whole(top/'overview.csv', _csv(overview(ev, asked)))
+        if asked: write_whole(top/'overview.csv', _csv(overview(ev, asked)))
+    if len(shown)<len(asked): print(f'\n{len(shown)} of {len(asked)} comparisons are written: those that make a curve')
     return [top/p.slug for p in shown]

@@ -88,7 +88,8 @@ def predict(
     most = eval_batch(len(about['mean'])*math.prod(about['size']))
     starts = range(0, max(len(images), 1), most)  # `read_images` refuses an empty list
     p = torch.cat([net(read_images(images[i:i+most], about)).float().softmax(1) for i in starts])
-    if not p.isfinite().all(): raise BadInput('the network gives logits that are not finite: its weights are')
+    if not p.isfinite().all():
+        raise BadInput('the network gives logits that are not finite: look at its weights and statistics')
     confidence,label = p.max(1)
     names = [about['classes'][i] for i in label]
     return pd.DataFrame(dict(label=names, confidence=confidence), [str(f) for f in images])
