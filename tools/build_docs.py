@@ -179,7 +179,8 @@ def page(path, folder):
 def build(out):
     "Pages of all notebooks below `out`, by way of a folder of its own, so that two can be built at once; Sphinx's exit code"
     os.chdir(ROOT)  # nbdev looks for settings.ini from here
-    if out.exists() and not (out/'index.html').exists(): sys.exit(f'build_docs: {out} is no documentation: remove it')
+    if out.exists() and any(out.iterdir()) and not (out/'index.html').exists():
+        sys.exit(f'build_docs: {out} is no documentation: remove it')
     shutil.rmtree(out, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix='_proc', dir=ROOT) as folder:
         folder = Path(folder)
