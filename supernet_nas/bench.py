@@ -148,11 +148,11 @@ def bench(
     rt,rows = rt or runtime(),[]
     with contextlib.ExitStack() as stack:
         pools = {v: stack.enter_context(Pool(1)) for v in ('plain', 'tensors', 'ours')}
+        where = rt.device, rt.precision, torch.get_num_threads()
         for task in TASKS:
             for r in range(repeats+1):
                 for v,pool in pools.items():
-                    what = v, task, steps, rt.device, rt.precision, torch.get_num_threads()
-                    row, = pool.each(functools.partial(timed, *what))
+                    row, = pool.each(functools.partial(timed, v, task, steps, *where))
                     if r: rows.append(row|dict(round=r))
     return rows
 
