@@ -53,16 +53,16 @@ def training_options(
     sampler:str=None, # Who is trained in a step: uniform (default), fair, nested or another name in `SAMPLERS`
     bn:str=None, # affine: affine parameters of BatchNorm per node too; parent: statistics by the block before
     head:str=None, # node: a linear layer for each network
-    endings:str=None, # own: the last convolution and the linear layer of each depth of the last block
+    endings:str=None, # own: a last convolution and linear layer for each depth of the last block; linear: that alone
     loss:str=None, # in_place (with a sampler of several networks), or teacher (trains the largest network first)
     gradient:str=None, # pcgrad
-    state:str=None, # separate: a momentum for each network
+    state:str=None, # separate: a momentum for each set of networks that makes a step
     widths:str='16,32', # Channels of each stage
     depths:str='3,3', # Largest depth of each block
     dataset:str=None, # MNIST (embedded; the default), FashionMNIST, KMNIST, EMNIST or CIFAR10
     data_root:str=None, # Folder with the dataset's files; default: embedded, or torchvision's download
-    images:str=None, # Instead of a dataset: a folder with a subfolder for each class, or a .npz file
-    size:int=None, # Height and width that these images are brought to
+    images:str=None, # Instead of a dataset: a folder with a subfolder for each class, or a .npz file with x and y
+    size:int=None, # Height and width that these images are stretched to; default: they are of one size
     n_train:int=None, # Use only so many training images
     lr:float=None, # Peak of the learning rate (default: 0.1)
     batch_size:int=None, # Images in a training step (default: 128)
@@ -153,7 +153,7 @@ def supernet_calibrate(
     out:str='out', # Folder of `supernet_study`, with weights
     data_root:str=None, # Folder with the dataset's files
     images:str=None, # Own images that the study was of
-    size:int=None, # Of these, as in the study
+    size:int=None, # Of these, again as in the study
     device:str='auto', # auto, cuda, mps or cpu
     precision:str='auto', # auto, bf16 or fp32
     threads:int=1, # CPU threads for each supernet
@@ -163,26 +163,31 @@ def supernet_calibrate(
     check_limits(threads=threads)
     if images is None and size is not None: raise BadInput(f'size {size}: for --images only')
     results = Results(_folder(out), readonly=True)
-    records = results.records
-    arms = {r: c['config'] for r,c in records.items()}
-    files = {f.stem: f for f in sorted((results.folder/'weights').glob('*.safetensors'))}
-    files = {r: f for r,f in files.items() if arms.get(r, {}).get('arm')=='supernet'}
-    todo = [r for r in files if not results.has(f'{r}.calibration')]
-    print(f'saved supernets in {results.folder}: {len(files)}, already scored: {len(files)-len(todo)}', flush=True)
+    records,todo = results.records,_to_calibrate(results)
     if todo: check_writable(results.runs)
-    data_of = {r: (arms[r]['dataset'], arms[r].get('n_train')) for r in todo}
-    for kind in sorted(set(data_of.values()), key=str):
-        if kind[0]=='images' and images is None: raise BadInput(f'{out} has supernets of own images: give --images')
-        own = dict(images=images, size=size) if kind[0]=='images' else {}
-        worker = Calibrator(kind[0], data_root, kind[1], device, precision, threads, **own)
-        these = [r for r in todo if data_of[r]==kind]
-        check_data({r: records[r] for r in these}, results.folder, worker.ready()[0], 'give those')
-        size_of = {r: len(search_space(arms[r]['max_depths'])) for r in these}
-        tasks = [Task(f'{r}.calibration', (r, str(files[r])), r, n) for r,n in size_of.items()]
-        def save(task, content):
-            results.add(content)
-            return f"{len(content['scores'])//2} kinds of statistics"
+    def kind_of_data(r): return records[r]['config']['dataset'], records[r]['config'].get('n_train')
+    def save(task, content):
+        results.add(content)
+        return f"{len(content['scores'])//2} kinds of statistics"
+    for name,n_train in sorted(set(map(kind_of_data, todo)), key=str):
+        if name=='images' and images is None: raise BadInput(f'{out} has supernets of own images: give --images')
+        own = dict(images=images, size=size) if name=='images' else {}
+        worker = Calibrator(name, data_root, n_train, device, precision, threads, **own)
+        these = {r: records[r] for r in todo if kind_of_data(r)==(name, n_train)}
+        check_data(these, results.folder, worker.ready()[0], 'give those')
+        networks = {r: len(search_space(c['config']['max_depths'])) for r,c in these.items()}
+        tasks = [Task(f'{r}.calibration', (r, str(todo[r])), r, n) for r,n in networks.items()]
         with engine_for(worker, jobs) as engine: compute(tasks, results, engine, worker, save)
+
+# %% ../nbs/05a_commands.ipynb #a08ee383
+def _to_calibrate(results):
+    "Weights of the saved supernets that are not scored yet, by run"
+    arms = {r: c['config']['arm'] for r,c in results.records.items()}
+    files = {f.stem: f for f in sorted((results.folder/'weights').glob('*.safetensors'))}
+    files = {r: f for r,f in files.items() if arms.get(r)=='supernet'}
+    todo = {r: f for r,f in files.items() if not results.has(f'{r}.calibration')}
+    print(f'saved supernets in {results.folder}: {len(files)}, already scored: {len(files)-len(todo)}', flush=True)
+    return todo
 
 # %% ../nbs/05a_commands.ipynb #2246b91b
 def _show_scores(scores):
@@ -194,8 +199,8 @@ def _show_scores(scores):
 @delegates(training_options)
 def supernet_train(
     file:str, # Where to save: a .safetensors file
-    arch:str=None, # Train this network from scratch, such as 1,3; default: train a supernet
-    epochs:int=None, # Default: as in supernet_study
+    arch:str=None, # Train this network from scratch, such as 1,3, within --depths; default: train a supernet
+    epochs:int=None, # Default: 12, with --arch 3, as in supernet_study
     seed:int=0, # Initialisation, image order and sampler
     **kwargs
 ):
@@ -301,11 +306,12 @@ def supernet_eval(
     if others: print('other images than it was trained on: some may be training images')
     scores = about.get('scores', []) if data.name==about.get('dataset') and not others else []
     saved = {(s['arch'], s['split']): s['n_correct'] for s in scores}
+    kind = 'own' if own else 'shared' if net.bn=='shared' else 'node'
     for part in ('valid', 'test'):
         split = getattr(data, part)
         counts = {net.arch: evaluate(net, split, rt)} if own else evaluate_all(net, split, rt, archs)
         found = {show_arch(a): n for a,n in counts.items()}
-        _show_scores([dict(bn='own' if own else 'node', split=part, n_total=len(split.y), n_correct=found)])
+        _show_scores([dict(bn=kind, split=part, n_total=len(split.y), n_correct=found)])
         _compare(found, {a: n for (a,p),n in saved.items() if p==part}, _in_words(about, rt))
 
 # %% ../nbs/05a_commands.ipynb #16630ccf

@@ -186,7 +186,7 @@ def _import_ray():
     "Ray, which writes nothing to the terminal"
     for k,v in QUIET.items(): os.environ.setdefault(f'RAY_{k}', v)
     try: import ray
-    except ImportError as e: raise NoCluster("a cluster needs Ray: pip install 'supernet_nas[ray]'") from e
+    except ImportError as e: raise NoCluster("a cluster needs Ray: pip install '.[ray]' in our repository") from e
     ray._private.worker.print_to_stdstream = lambda *args, **kwargs: None  # else 20 lines of log for a lost node
     return ray
 

@@ -10,7 +10,7 @@ __all__ = ['STYLE', 'ORDER', 'axes', 'nine', 'nine_twice', 'strip', 'heat', 'lin
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
 from .evidence import show
 
 # %% ../nbs/04i_figures.ipynb #963ee1f9
@@ -119,8 +119,8 @@ def error_axes(ax):
     "Logarithmic axes of error against compute, with plain numbers"
     ax.set(xscale='log', yscale='log')
     ax.xaxis.set_minor_formatter(NullFormatter())
-    for f in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter): f(StrMethodFormatter('{x:g}'))
-    ax.tick_params(axis='y', which='minor', labelsize=8)
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7))); ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
     return ax
 
 # %% ../nbs/04i_figures.ipynb #4ceeefc1

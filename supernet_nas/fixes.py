@@ -25,7 +25,12 @@ def cross_entropy(
     return [F.cross_entropy(o, y) for o in logits]
 
 # %% ../nbs/03a_fixes.ipynb #f2979c4b
-def in_place(logits:list[Tensor], x:Tensor, y:Tensor, archs:list[Arch])->list[Tensor]:
+def in_place(
+    logits:list[Tensor], # (B, num_classes) of each architecture
+    x:Tensor, # (B, C, H, W), not used
+    y:Tensor, # (B,), labels
+    archs:list[Arch] # Of the step; else raises `BadInput`
+)->list[Tensor]: # A loss for each
     "The largest network of the step learns the labels, the others its soft output (arXiv 1903.05134)."
     if not archs: raise BadInput('in-place distillation is between networks of one step: train a SuperNet with it')
     largest = max(range(len(archs)), key=lambda i: (sum(archs[i]), archs[i]))  # of equal sums the later in the space
@@ -36,7 +41,7 @@ def in_place(logits:list[Tensor], x:Tensor, y:Tensor, archs:list[Arch])->list[Te
 class FromTeacher:
     "Mean of the labels' cross-entropy and that against a frozen teacher's soft output."
     def __init__(self,
-        teacher:nn.Module # A trained network; asked in eval mode, and not changed
+        teacher:nn.Module # A trained network, on the device of the training; asked in eval mode, and not changed
     ): self.teacher = teacher
 
     def __call__(self, logits:list[Tensor], x:Tensor, y:Tensor, archs:list[Arch])->list[Tensor]:
@@ -84,7 +89,11 @@ class SeparateMomentum:
 # %% ../nbs/03a_fixes.ipynb #487ce92c
 LOSSES,GRADIENTS,STATES = ('in_place', 'teacher'),('pcgrad',),('separate',)
 
-def check_fix(what:str, name:str|None, known:tuple[str, ...])->str|None:
+def check_fix(
+    what:str, # What is chosen, for the message
+    name:str|None, # What should be None or one of `known`
+    known:tuple[str, ...] # Allowed names
+)->str|None: # `name`
     "`name` if it is known or None, else raises `BadInput`."
     if name in (None, *known): return name
     raise BadInput(f'{what} {shown(name)}: choose {" or ".join(known)}, or leave it out')

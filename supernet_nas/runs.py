@@ -75,7 +75,13 @@ def _check_fixes(given, max_depths):
     if endings=='shared': raise BadInput('endings shared: that is the default, leave it out')
     if endings is not None: private_layers(endings, max_depths)
 
-def supernet_config(seed, epochs, sampler='uniform', max_depths=(3,3), **kw)->Config:
+def supernet_config(
+    seed:int, # Of the run
+    epochs:int, # Passes over the training images
+    sampler:str='uniform', # A key of `SAMPLERS`
+    max_depths:Arch=(3,3), # Search space
+    **kw # Other fields of `Config`
+)->Config:
     "Configuration of a supernet run; raises `BadInput` for an unknown sampler or fix, or one that would do nothing."
     made = make_sampler(sampler, max_depths)
     _check_fixes(kw, max_depths)
@@ -86,7 +92,12 @@ def supernet_config(seed, epochs, sampler='uniform', max_depths=(3,3), **kw)->Co
     kw |= dict(sampler=sampler, max_depths=tuple(max_depths), recal_images=RECAL_IMAGES)
     return Config('supernet', seed, epochs, **kw)
 
-def scratch_config(seed, epochs, arch, **kw)->Config:
+def scratch_config(
+    seed:int, # Of the run
+    epochs:int, # Passes over the training images
+    arch:Arch, # Which network
+    **kw # Other fields of `Config`
+)->Config:
     "Configuration of one network trained from scratch."
     return Config('scratch', seed, epochs, arch=tuple(arch), **kw)
 
@@ -166,7 +177,13 @@ def step_flops(
         for loss in losses if separate else [sum(losses)]: loss.backward(retain_graph=separate)
     return counter.get_total_flops()//len(x)
 
-def train_flops(net, hist:History, x_shape, batch_size:int, separate:bool=False)->int:
+def train_flops(
+    net:SuperNet|SubNet, # What was trained
+    hist:History, # Of the training
+    x_shape:tuple[int, ...], # Shape of one image (C, H, W)
+    batch_size:int, # Images in a step
+    separate:bool=False # See `step_flops`
+)->int:
     "FLOPs of the whole training that `hist` recorded."
     return sum(n*step_flops(net, archs, x_shape, separate) for archs,n in hist.paths.items())*batch_size
 
@@ -186,7 +203,10 @@ def total_steps(
     return c.epochs*steps_per_epoch(n_images, c.recipe)
 
 # %% ../nbs/04b_runs.ipynb #c5744018
-def build(c:Config, data:Data)->SuperNet|SubNet:
+def build(
+    c:Config, # Of a run
+    data:Data # For its channels and classes
+)->SuperNet|SubNet:
     "The untrained network of a configuration, initialised from its seed without touching the global random state."
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(c.seed, 'init', c.arm, c.arch))

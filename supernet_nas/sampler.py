@@ -14,10 +14,10 @@ from .supernet import Arch, SuperNet, SubNet, search_space
 
 # %% ../nbs/03_sampler.ipynb #888f7953
 class Sampler:
-    "Draws the architectures of one training step; subclasses say how. Raises `BadInput` for a space beyond `LIMITS`."
+    "Draws the architectures of one training step; subclasses say how. Raises `BadInput` for a bad seed or space."
     def __init__(self,
         max_depths:Arch=(3,3), # The search space
-        seed=0 # Anything `random.Random` takes: same seed, same draws
+        seed=0 # Anything `random.Random` takes: same seed, same draws; None: others each time
     ):
         self.space = search_space(max_depths)
         self.max_depths = self.space[-1]  # the largest
@@ -41,7 +41,10 @@ class Uniform(Sampler):
     def __call__(self)->list[Arch]: return [self.rng.choice(self.space)]
 
 # %% ../nbs/03_sampler.ipynb #c3a0bf57
-def check_space(sampler:'Sampler', supernet:SuperNet):
+def check_space(
+    sampler, # What should be a `Sampler`
+    supernet # What should be a `SuperNet`
+):
     "Raises `BadInput` unless the sampler draws from the supernet's search space."
     if not isinstance(supernet, SuperNet):
         raise BadInput(f'{type(supernet).__name__} with a sampler: only a SuperNet has architectures to draw')

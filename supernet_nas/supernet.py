@@ -139,7 +139,7 @@ _norms = dict(node=NodeBatchNorm, shared=None, affine=_switch_bn, parent=NodeBat
 
 # %% ../nbs/02_supernet.ipynb #93e9183c
 ENDINGS = dict(shared='', own='last linear', convolution='last', linear='linear', norm='norm',
-    norm_linear='norm linear', blocks='last linear blocks')  # what each depth of the last block, or of each, owns
+    norm_linear='norm linear', blocks='last linear blocks')  # which parts are private; 'blocks': in every block
 RULES = ('last', 'norm', 'before', 'first')
 
 def _named_endings(parts, max_depths):

@@ -87,7 +87,8 @@ def predict(
     if net.training: raise BadInput('the network is in training mode: call net.eval() first')
     most = eval_batch(len(about['mean'])*math.prod(about['size']))
     starts = range(0, max(len(images), 1), most)  # `read_images` refuses an empty list
-    p = torch.cat([net(read_images(images[i:i+most], about)).float().softmax(1) for i in starts])
+    where = next(net.parameters()).device
+    p = torch.cat([net(read_images(images[i:i+most], about).to(where)).float().softmax(1) for i in starts]).cpu()
     if not p.isfinite().all():
         raise BadInput('the network gives logits that are not finite: look at its weights and statistics')
     confidence,label = p.max(1)
@@ -129,7 +130,7 @@ def draw_disagreements(
     found:pd.DataFrame, # Of `disagreements`, at least one
     about:dict, # See `load_reader`
     names:tuple[str, str] # Of the two networks
-):
+)->'matplotlib.figure.Figure':
     "The first `MOST_DRAWN` images of them, as they are read for the first network, with both classes."
     few = found.iloc[:MOST_DRAWN]
     fig,axs = _grid(len(few))
@@ -161,7 +162,7 @@ def check_extra(
 )->str: # `suffix`
     "Raises `BadInput` where packages are missing."
     lacking = [m for m in EXTRA if not importlib.util.find_spec(m)] if suffix=='.onnx' else []
-    if lacking: raise BadInput(f'{suffix} needs {", ".join(lacking)}: pip install "supernet_nas[export]"')
+    if lacking: raise BadInput(f'{suffix} needs {", ".join(lacking)}: pip install ".[export]" in our repository')
     return suffix
 
 # %% ../nbs/05e_take.ipynb #553e37ab

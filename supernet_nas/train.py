@@ -87,7 +87,7 @@ OPTIMIZERS = ('sgd', 'adamw')
 @dataclass(frozen=True)
 class Recipe:
     "Hyper-parameters of both arms."
-    batch_size: int = 128 # a common value; 429 steps an epoch
+    batch_size: int = 128 # a common value; 429 steps in an epoch of 55,000 images
     lr: float = 0.1 # peak of the one-cycle schedule: the usual rate for SGD with BatchNorm at batch 128
     warmup: float = 0.25 # share of the steps in which the rate rises; the rest is cosine decay to about zero
     momentum: float = 0.9 # Nesterov; held constant, the schedule moves the rate alone
@@ -381,21 +381,21 @@ def _epoch_batches(net, split, n, order, recipe, device):
 
 # %% ../nbs/04_train.ipynb #0d169b0a
 def train(
-    net:nn.Module, # A `SuperNet` with a sampler, or any classifier without one
+    net:nn.Module, # A `SuperNet` with a sampler, or any classifier without one; stays on the device of `rt`
     split:Split, # Images and labels that fit `net`, or batches of them with a length; moved to the device of `rt`
-    epochs:int, # Passes over `split`, at least 1; the schedule ends with the last
+    epochs:int, # Passes over `split` without a last batch that is not full; the schedule ends with the last
     sampler:Sampler|None=None, # Says which architectures make a step
     recipe:Recipe=Recipe(), # Hyper-parameters
     seed:int=0, # Order of the images
     rt:Runtime|None=None, # None: `runtime()`
     on_epoch=None, # Called with (epoch, net, history) after each epoch, 1-based
     tick=None, # Called after each step; None: an own progress bar
-    loss=cross_entropy, # See chapter 3a
+    loss=cross_entropy, # Of (logits, images, labels, architectures): one for each architecture, see chapter 3a
     gradient=None, # Makes one gradient of those of a step's architectures; None: their average
     state=None, # Called with (optimizer, architectures) before each update
     transform=None, # Augmentation: called with the normalised images of a batch on the device, returns as many
     optimizer=None, # Makes an optimizer of the parameters; None: that of `recipe`
-    schedule=None, # Makes a schedule of (optimizer, steps); None: one cycle, its peak the optimizer's rate
+    schedule=None, # Makes one of (optimizer, steps), stepped after each update; None: one cycle, its peak the rate
     resume=None # A `Checkpoint` ([files](04a_files.ipynb)), written after each epoch and gone on from
 )->History:
     "Train `net` in place. Raises `BadInput`, and `FloatingPointError` if the loss diverges."
@@ -481,7 +481,7 @@ def _count(net, forward, split, rt)->dict:
 
 # %% ../nbs/04_train.ipynb #93a7f034
 def evaluate(
-    net:nn.Module, # Any classifier, called as `net(x)`
+    net:nn.Module, # Any classifier, called as `net(x)`; stays on the device of `rt`
     split:Split, # Images and labels that fit `net`, or batches of them; moved to the device of `rt`
     rt:Runtime|None=None # None: `runtime()`
 )->int: # Number of images whose top-1 class is right
@@ -493,7 +493,7 @@ def evaluate(
 
 # %% ../nbs/04_train.ipynb #fb577ffb
 def evaluate_all(
-    net:SuperNet, # The supernet
+    net:SuperNet, # The supernet; stays on the device of `rt`
     split:Split, # Images and labels that fit `net`, or batches of them; moved to the device of `rt`
     rt:Runtime|None=None, # None: `runtime()`
     archs:list[Arch]|None=None # Which architectures; None: all of the space
@@ -531,7 +531,7 @@ def _check_recalibration(net, images, arch, batch_size):
 def average_statistics(
     bns:list[nn.Module], # BatchNorms in training mode, whose `momentum` is changed
     batches, # Iterable of images (B, C, H, W)
-    forward, # Called with each; passes every one of `bns` at most once
+    forward, # Called with each; passes each set of statistics at most once
     rt:Runtime # Where it runs
 )->int: # Number of images
     "Make running statistics plain averages over batches; images count equally."
@@ -545,7 +545,7 @@ def average_statistics(
 # %% ../nbs/04_train.ipynb #b03798ff
 @torch.no_grad()
 def recalibrate_bn(
-    net:nn.Module, # Any module with BatchNorm, changed in place
+    net:nn.Module, # Any module with BatchNorm, changed in place; stays on the device of `rt`
     images:Tensor, # (N, C, H, W), training images, or batches of them; moved to the device of `rt`
     arch:Arch|None=None, # For a `SuperNet`: along which path
     batch_size:int|None=None, # Statistics of a tensor are averages over batches of this size; None: `eval_batch`

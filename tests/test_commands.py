@@ -1,4 +1,4 @@
-"The console scripts as a user meets them, in this process where that is enough: help, results; faults are in test_faults."
+"The console scripts as a user meets them, in this process where enough: help, results; faults are in test_faults."
 import configparser, re, signal, subprocess, sys
 from pathlib import Path
 from unittest.mock import patch
@@ -8,7 +8,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 sys.path.insert(0, str(ROOT/'tools'))
-from trial import Started, command, records, refused, study_options, succeeds, tiny, tiny_arrays, write_images, write_root
+from trial import (Started, command, records, refused, study_options, succeeds, tiny, tiny_arrays, write_images,
+                   write_root)
 from supernet_nas.files import load_net, save_net
 from supernet_nas.runs import config_from
 from supernet_nas.store import Results
@@ -52,13 +53,14 @@ def test_eval_finds_the_same_numbers(root, tmp_path):
     assert found.count('same as saved')==2
     assert max(float(l.split('=')[1].split()[0]) for l in lines)>20, 'a network that guesses would pass'
     with patch('supernet_nas.commands.evaluate_all', wraps=evaluate_all) as scored:
-        one = succeeds('supernet_eval', f, '--data-root', root, '--device', 'cpu', '--precision', 'fp32', '--threads', 1, '--arch', '2,1')
+        one = succeeds('supernet_eval', f, '--data-root', root, '--device', 'cpu', '--precision', 'fp32',
+                       '--threads', 1, '--arch', '2,1')
     assert [l for l in one.splitlines() if '/' in l]==[l for l in lines if '2,1' in l] and one.count('same as saved')==2
     assert [c.args[3] for c in scored.call_args_list]==[[(2,1)]]*2, 'no other network is scored'
     refused('supernet_eval', f, '--arch', '3,1', says=('3,1', '1..2'))
 
 def test_eval_reads_images_as_they_were_trained_on(root, tmp_path):
-    "Other training images of the same name have another mean; the network's own counts, so equal test images score equally"
+    "Other training images of that name have another mean; the network's own counts, so equal test images score equally"
     x,y,xt,yt = tiny_arrays()
     other,f = write_root(tmp_path/'other', [x//2, y, xt, yt]),tmp_path/'net.safetensors'
     succeeds('supernet_train', f, *tiny(root, '--epochs', 40, '--widths', '4,8'))
@@ -96,8 +98,10 @@ def test_report_from_the_runs_alone(study, tmp_path):
 
 def test_calibrate_once(study):
     "More kinds of statistics for the saved supernets, once, beside their runs"
-    options = ['--out', study[1], '--data-root', study[0][study[0].index('--data-root')+1], '--device', 'cpu', '--jobs', 1]
-    with patch('tempfile.TemporaryFile', side_effect=OSError(30, 'Read-only file system')), patch('supernet_nas.commands.compute') as work:
+    options = ['--out', study[1], '--data-root', study[0][study[0].index('--data-root')+1], '--device', 'cpu',
+               '--jobs', 1]
+    with (patch('tempfile.TemporaryFile', side_effect=OSError(30, 'Read-only file system')),
+          patch('supernet_nas.commands.compute') as work):
         refused('supernet_calibrate', *options, says=('cannot write to folder', 'Read-only'), within=study[1])
     assert not work.called
     said = succeeds('supernet_calibrate', *options)
@@ -122,7 +126,8 @@ def test_probe_needs_its_runs(study):
     refused('supernet_probe', '--seeds', '0,7', '--out', study[1], says=('seeds 0, 7', 'run supernet_study first'))
     uniform = next(r for r in Results(study[1], readonly=True).records.values() if r['config']['arm']=='supernet')
     same = lambda seed, epochs: config_from(uniform['config'])
-    with patch('supernet_nas.commands.supernet_config', same), patch('tempfile.TemporaryFile', side_effect=OSError(30, 'Read-only')):
+    with (patch('supernet_nas.commands.supernet_config', same),
+          patch('tempfile.TemporaryFile', side_effect=OSError(30, 'Read-only'))):
         refused('supernet_probe', '--out', study[1], says=('cannot write to folder', 'Read-only'), within=study[1])
 
 def test_two_at_a_time_are_the_same(study, root, tmp_path):
@@ -141,7 +146,8 @@ def test_own_images(tmp_path):
     found = succeeds('supernet_eval', f, '--images', photos, '--threads', 1)
     assert found.count('same as saved')==2 and ' 10/10 ' in found, found
     assert 'epoch 20/20' in trained
-    succeeds('supernet_study', *options, '--supernet-epochs', 2, '--scratch-epochs', 1, '--out', out, '--jobs', 1, '--keep')
+    succeeds('supernet_study', *options, '--supernet-epochs', 2, '--scratch-epochs', 1, '--out', out,
+             '--jobs', 1, '--keep')
     assert {p.stem for p in (out/'weights').iterdir()}==set(records(out)) and len(records(out))==3
     refused('supernet_eval', f, '--threads', 1, says=('own images', '--images'))
     (photos/'left').rename(photos/'other')
@@ -158,7 +164,8 @@ def test_other_images_than_trained_on(tmp_path):
     save_net(net, old, **{k: v for k,v in about.items() if k!='data'})  # as files of earlier versions are
     (photos/'left'/'more.png').write_bytes((photos/'left'/'00.png').read_bytes())
     found = succeeds('supernet_eval', f, *images)
-    assert found.startswith('other images than it was trained on: some may be training images\n') and 'saved' not in found
+    assert (found.startswith('other images than it was trained on: some may be training images\n')
+            and 'saved' not in found)
     refused('supernet_choose', f, *images, says=('net.safetensors was trained on other images',), within=tmp_path)
     assert 'saved' in succeeds('supernet_eval', old, *images) and 'chosen' in succeeds('supernet_choose', old, *images)
     for i in range(12): (photos/'left'/f'{i:02}.png').unlink()

@@ -76,7 +76,7 @@ class Nodes:
 
 @pytest.fixture(scope='module')
 def nodes():
-    pytest.importorskip('ray', reason="Ray is not installed: pip install 'supernet_nas[ray]'")
+    pytest.importorskip('ray', reason="Ray is not installed: pip install '.[ray]'")
     with pytest.MonkeyPatch.context() as m:
         m.delenv('PYTHONPATH', raising=False)
         m.chdir('/')

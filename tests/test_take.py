@@ -22,7 +22,8 @@ class World:
     def __init__(self, folder):
         self.folder,self.root = folder,write_root(folder/'root')
         self.supernet,self.net,self.other = (folder/f'{n}.safetensors' for n in ('supernet', 'net', 'other'))
-        succeeds('supernet_train', self.supernet, *tiny(self.root, '--epochs', 30, '--widths', '4,8', '--depths', '2,2'))
+        succeeds('supernet_train', self.supernet,
+                 *tiny(self.root, '--epochs', 30, '--widths', '4,8', '--depths', '2,2'))
         self.said = self.choose('--max-macs', '500k', '--save', self.net)
         save_net(load_net(self.supernet)[0].with_shared_stats().subnet((2,2)), self.other, **load_net(self.net)[1])
         self.data,self.images = load_data('KMNIST', self.root),[]
@@ -90,7 +91,8 @@ def test_large_space_is_searched(world, tmp_path):
     save_net(SuperNet((1,)*4, (8,)*4), f, dataset='KMNIST')
     args = f, '--data-root', world.root, *CPU, '--evaluations', 20, '--max-macs', '50k', '--seed', 3
     said = succeeds('supernet_choose', *args)
-    assert re.search(r'evolutionary search, seed 3: 20 of [\d,]+ networks within the budget scored on 50 validation', said)
+    assert re.search(r'evolutionary search, seed 3: 20 of [\d,]+ networks within the budget scored on 50 validation',
+                     said)
     lines = ROW.findall(said)
     assert len(lines)==16 and all(int(r[2].replace(',', ''))<=50_000 for r in lines) and said.count('chosen')==2
 
@@ -102,7 +104,8 @@ def test_predictions(world):
     said = [l.split() for l in succeeds('supernet_predict', world.net, *world.images).splitlines()]
     confidence,label = expected(load_net(world.net)[0], world, 40)
     names = load_net(world.net)[1]['classes']
-    assert [l[0] for l in said]==[names[i] for i in label] and len(names)==10 and [l[-1] for l in said]==list(map(str, world.images))
+    assert ([l[0] for l in said]==[names[i] for i in label] and len(names)==10
+            and [l[-1] for l in said]==list(map(str, world.images)))
     assert np.allclose([float(l[1]) for l in said], 100*confidence, atol=.006)
 
 def test_comparison(world, tmp_path):
@@ -133,16 +136,18 @@ def test_export_that_is_wrong_is_not_written(world, tmp_path):
         net = right(net)
         net.transitions[0].conv.bias.data[0] += .1
         return net
-    with patch.object(take, 'folded', wrong): refused('supernet_export', world.net, tmp_path/'a.pt2', says=('nothing is written',), within=tmp_path)
+    with patch.object(take, 'folded', wrong):
+        refused('supernet_export', world.net, tmp_path/'a.pt2', says=('nothing is written',), within=tmp_path)
 
 def test_missing_extra_is_one_line(world, tmp_path):
     with patch('importlib.util.find_spec', lambda m: None):
-        refused('supernet_export', world.net, tmp_path/'a.onnx', says=('pip install "supernet_nas[export]"',), within=tmp_path)
+        refused('supernet_export', world.net, tmp_path/'a.onnx', says=('pip install ".[export]"',), within=tmp_path)
 
 def test_full_disk(world, tmp_path):
     with file_limit(3000): e = command('supernet_export', world.net, tmp_path/'a.pt2')
     check_refused(e, 'a.pt2')
-    with file_limit(3000): e = command('supernet_predict', world.net, *world.images, '--compare', world.other, '--png', tmp_path/'a.png')
+    with file_limit(3000):
+        e = command('supernet_predict', world.net, *world.images, '--compare', world.other, '--png', tmp_path/'a.png')
     check_refused(e, 'a.png')
     assert not snapshot(tmp_path)
 
@@ -150,21 +155,28 @@ SUPER,NET,IMAGE,NONE = 'supernet.safetensors', 'net.safetensors', '0.png', 'none
 
 @pytest.mark.parametrize('args,says', [
     (('choose', NET), 'nothing to choose'), (('choose', NONE), 'No such file'), (('choose', IMAGE), '0.png'),
-    (('choose', SUPER, '--max-macs', '7 MB'), "max_macs '7 MB'"), (('choose', SUPER, '--max-macs', '-1'), "max_macs '-1'"),
-    (('choose', SUPER, '--max-params', '9'*5000), 'max_params'), (('choose', SUPER, '--max-params', '0'), "max_params '0'"),
+    (('choose', SUPER, '--max-macs', '7 MB'), "max_macs '7 MB'"),
+    (('choose', SUPER, '--max-macs', '-1'), "max_macs '-1'"),
+    (('choose', SUPER, '--max-params', '9'*5000), 'max_params'),
+    (('choose', SUPER, '--max-params', '0'), "max_params '0'"),
     (('choose', SUPER, '--max-macs', '1k', '--data-root', 'root'), 'no network has at most 1,000 MACs: the least is'),
     (('choose', SUPER, '--evaluations', 0), 'evaluations 0'), (('choose', SUPER, '--seed', -1), 'seed -1'),
-    (('choose', SUPER, '--save', SUPER), 'would replace the supernet'), (('choose', SUPER, '--save', 'a.pt'), 'ends in .safetensors'),
+    (('choose', SUPER, '--save', SUPER), 'would replace the supernet'),
+    (('choose', SUPER, '--save', 'a.pt'), 'ends in .safetensors'),
     (('choose', SUPER, '--png', 'a.jpg'), 'ends in .png'), (('choose', SUPER, '--png', IMAGE), 'another file'),
     (('choose', SUPER, '--dataset', 'x'), "dataset 'x'"), (('choose', SUPER, '--data-root', NONE), 'no such folder'),
     (('choose', SUPER, '--threads', 0), 'threads 0'), (('choose', SUPER, '--device', 'tpu'), "device 'tpu'"),
-    (('predict', NET), 'images'), (('predict', SUPER, IMAGE), 'holds a supernet'), (('predict', NET, NONE), 'No such file'),
-    (('predict', NET, NET), 'cannot be read'), (('predict', NET, '.'), 'not a regular file'), (('predict', NONE, IMAGE), 'No such file'),
-    (('predict', NET, IMAGE, '--png', 'a.png'), '--compare'), (('predict', NET, IMAGE, '--compare', NONE), 'No such file'),
+    (('predict', NET), 'images'), (('predict', SUPER, IMAGE), 'holds a supernet'),
+    (('predict', NET, NONE), 'No such file'),
+    (('predict', NET, NET), 'cannot be read'), (('predict', NET, '.'), 'not a regular file'),
+    (('predict', NONE, IMAGE), 'No such file'),
+    (('predict', NET, IMAGE, '--png', 'a.png'), '--compare'),
+    (('predict', NET, IMAGE, '--compare', NONE), 'No such file'),
     (('predict', NET, IMAGE, '--compare', NET, '--png', 'a.gif'), 'ends in .png'),
     (('predict', 'bare.safetensors', IMAGE), 'does not say how images are read'),
     (('export', NET, 'a.txt'), 'ends in .onnx or .pt2'), (('export', SUPER, 'a.pt2'), 'holds a supernet'),
-    (('export', NONE, 'a.pt2'), 'No such file'), (('export', NET, 'mine.pt2'), 'another file'), (('export', NET), 'required'),
+    (('export', NONE, 'a.pt2'), 'No such file'), (('export', NET, 'mine.pt2'), 'another file'),
+    (('export', NET), 'required'),
     (('export', 'bare.safetensors', 'a.pt2'), 'does not say how images are read'),
     (('export', NET, 'a\0.pt2'), 'null byte')],
     ids=lambda v: ' '.join(map(str, v))[:60] if isinstance(v, tuple) else '')

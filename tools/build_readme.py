@@ -20,11 +20,13 @@ def cell(c):
     for o in c['outputs']:
         data = o.get('data', {})
         if 'text/markdown' in data: yield markdown(text(data['text/markdown']))
-        elif 'text/plain' in data or 'text' in o: yield '```\n'+text(data.get('text/plain', o.get('text'))).rstrip()+'\n```'
+        elif 'text/plain' in data or 'text' in o:
+            yield '```\n'+text(data.get('text/plain', o.get('text'))).rstrip()+'\n```'
 
 def readme():
     cells = json.loads((ROOT/'nbs'/'index.ipynb').read_text(encoding='utf-8'))['cells']
-    parts = ['<!-- made from nbs/index.ipynb by tools/build_readme.py: edit the notebook -->', *(p for c in cells for p in cell(c))]
+    parts = ['<!-- made from nbs/index.ipynb by tools/build_readme.py: edit the notebook -->',
+             *(p for c in cells for p in cell(c))]
     return '\n\n'.join(p.strip('\n') for p in parts)+'\n'
 
 if __name__=='__main__': (ROOT/'README.md').write_text(readme(), encoding='utf-8')

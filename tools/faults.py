@@ -802,7 +802,8 @@ for name,args,says in [('another lr', ('--lr', .2), 'lr is'), ('other batches', 
                        ('another seed', ('--seed', 1), 'not 1'), ('images of another size', ('--size', 8), 'data is'),
                        ('fewer images', ('--n-train', 9), 'data is'),
                        ('another sampler', ('--sampler', 'fair'), 'Fair'),
-                       ('other widths', ('--widths', '2,5'), 'widths is'), ('from scratch', ('--arch', '1,1'), 'SubNet')]:
+                       ('other widths', ('--widths', '2,5'), 'widths is'),
+                       ('from scratch', ('--arch', '1,1'), 'SubNet')]:
     kept_training(name, _as_it_is, *args, says=says)
 kept_training('cut', lambda f: f.write_bytes(f.read_bytes()[:-50]), says='unreadable')
 kept_training('empty', lambda f: f.write_bytes(b''), says='unreadable')

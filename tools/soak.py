@@ -129,10 +129,12 @@ def soak(name, kills, folder):
         count['left'] += len([f for f in out.rglob('.*') if f.name.endswith(('.tmp', '.claim'))])
         print(f'{name}: {hits(count)} kills', {k: n for k,n in count.items() if n}, flush=True)
     engine.stop()
-    victims = ', '.join(f'{k} {n}' for k,n in sorted(count.items()) if k.startswith('driver ') or k in ('worker', 'machine'))
+    victims = ', '.join(f'{k} {n}' for k,n in sorted(count.items())
+                        if k.startswith('driver ') or k in ('worker', 'machine'))
     about = provenance()
     return dict(engine=name, kills=hits(count), victims=victims, studies=count['finished'], resumed=count['resumed'],
-                given_up=count['given up'], hung=count['hung'], lost=count['lost'], different=count['different'], left=count['left'],
+                given_up=count['given up'], hung=count['hung'], lost=count['lost'], different=count['different'],
+                left=count['left'],
                 odd_exit_codes=count['odd exit code'], seconds=round(time.perf_counter()-start),
                 commit=about['commit'], cpu=about['cpu'])
 

@@ -16,7 +16,8 @@ myst_heading_anchors = 3
 myst_all_links_external = True  # links are written as they stand in the pages, and checked there
 html_theme, html_title, html_favicon = 'furo', project, 'favicon.svg'
 html_static_path, html_css_files = ['style.css', 'supernet.js', 'draw.js'], ['style.css']
-html_theme_options = dict(top_of_page_buttons=[], footer_icons=[dict(name='GitHub', url=_c['git_url'], html='GitHub', **{'class': ''})])
+html_theme_options = dict(top_of_page_buttons=[],
+                          footer_icons=[dict(name='GitHub', url=_c['git_url'], html='GitHub', **{'class': ''})])
 html_copy_source = html_show_sourcelink = html_show_sphinx = html_use_index = False
 html_domain_indices = False
 pygments_style, pygments_dark_style = 'a11y-high-contrast-light', 'github-dark'
@@ -27,7 +28,8 @@ class Lines(HtmlFormatter):
     "Each line an element that knows its indent, so that a long one can be wrapped and its rest set in"
     def wrap(self, source):
         indent = lambda line: re.match(' *', re.sub('<.*?>', '', line)).end()
-        return super().wrap((n, f'<span class="line" style="--indent:{indent(line)}ch">{line}</span>') for n,line in source)
+        return super().wrap((n, f'<span class="line" style="--indent:{indent(line)}ch">{line}</span>')
+                            for n,line in source)
 
 PygmentsBridge.html_formatter = Lines
 
