@@ -38,7 +38,8 @@ def test_source_links(site):
     "A link to a symbol's source names the line where it is defined"
     found = 0
     for f in site.glob('*.html'):
-        for name,path,line in re.findall(rf'id="api\.([\w.]+)" href="{BLOB}(\S+?)#L(\d+)"', f.read_text(encoding='utf-8')):
+        for name,path,line in re.findall(rf'id="api\.([\w.]+)" href="{BLOB}(\S+?)#L(\d+)"',
+                                         f.read_text(encoding='utf-8')):
             near = (ROOT/path).read_text(encoding='utf-8').splitlines()[int(line)-1:][:4]
             assert re.search(rf'(def|class) {name.split(".")[-1]}\b', '\n'.join(near)), (name, path, line)
             found += 1
@@ -52,11 +53,16 @@ def test_figures_are_sharp():
             assert abs(pixels-2*o['metadata'].get('image/png', {}).get('width', 0))<=2, p.name
 
 @pytest.mark.parametrize('html,expected', [
-    ('<a href="nowhere.html">x</a>', 'dead link'), ('<a href="#nowhere">x</a>', 'no such anchor'), ('<p id="a"><b id="a">', 'doubled anchor'), ('<img src="a.png">', 'no alternative text'),
-    ('<img src="a.png" alt="">', 'no alternative text'), ('<svg role="img"></svg>', 'no alternative text'), (f'<a href="{BLOB}nowhere.md">x</a>', 'no such file'),
-    ('<img src="https://example.org/a.png" alt="a">', 'network'), ('<script src="//example.org/a.js"></script>', 'network'),
-    ('<link rel="stylesheet" href="https://example.org/a.css">', 'network'), ('<iframe src="https://example.org/"></iframe>', 'network'),
-    ('<p style="background: url(https://example.org/a.png)">', 'network'), ('<style>@import "https://example.org/a.css"</style>', 'network'),
+    ('<a href="nowhere.html">x</a>', 'dead link'), ('<a href="#nowhere">x</a>', 'no such anchor'),
+    ('<p id="a"><b id="a">', 'doubled anchor'), ('<img src="a.png">', 'no alternative text'),
+    ('<img src="a.png" alt="">', 'no alternative text'), ('<svg role="img"></svg>', 'no alternative text'),
+    (f'<a href="{BLOB}nowhere.md">x</a>', 'no such file'),
+    ('<img src="https://example.org/a.png" alt="a">', 'network'),
+    ('<script src="//example.org/a.js"></script>', 'network'),
+    ('<link rel="stylesheet" href="https://example.org/a.css">', 'network'),
+    ('<iframe src="https://example.org/"></iframe>', 'network'),
+    ('<p style="background: url(https://example.org/a.png)">', 'network'),
+    ('<style>@import "https://example.org/a.css"</style>', 'network'),
     ('<a id="here" href="https://example.org/">x</a> <a href="#here">y</a> <img src="a.png" alt="a">', None)])
 def test_problems(tmp_path, html, expected):
     (tmp_path/'page.html').write_text(html)
@@ -65,7 +71,8 @@ def test_problems(tmp_path, html, expected):
     assert len(found)==1 and expected in found[0] if expected else not found
 
 def test_problems_css(tmp_path):
-    (tmp_path/'a.css').write_text('@import url("https://example.org/a.css"); @font-face { src: url(//example.org/a.woff2) } p { background: url(a.png) }')
+    (tmp_path/'a.css').write_text('@import url("https://example.org/a.css"); '
+                                  '@font-face { src: url(//example.org/a.woff2) } p { background: url(a.png) }')
     assert len(list(problems(tmp_path)))==2
 
 @pytest.fixture(scope='module')
@@ -103,7 +110,8 @@ def opened(browser, url, path, **kw):
 def test_opens(browser, url, path, form):
     with opened(browser, url, path, **FORMS[form]) as page:
         for part in ('html', '.content'): assert page.eval_on_selector(part, 'e => e.scrollWidth-e.clientWidth')<=0
-        r,g,b = map(int, re.findall(r'\d+', page.eval_on_selector('body', 'e => getComputedStyle(e).backgroundColor'))[:3])
+        r,g,b = map(int, re.findall(
+            r'\d+', page.eval_on_selector('body', 'e => getComputedStyle(e).backgroundColor'))[:3])
         assert (r+g+b<200) == (form=='dark')
 
 @needs_browser
@@ -124,7 +132,7 @@ def test_picker(browser, url):
         page.focus('[name=d2]:checked'); page.keyboard.press('ArrowLeft'); check(page, '1,2')
         page.focus('[name=d1]:checked'); page.keyboard.press('ArrowRight'); check(page, '2,2')
         page.click('.conv[data-block="1"][data-from="3"]'); check(page, '3,2')
-        page.check('[name=endings][value=own]'); check(page, '3,2', (*INHERITED, 'gap'), 2)
+        page.check('[name=endings][value=own]'); check(page, '3,2', (*INHERITED, 'from scratch', 'gap'), 2)
 
 @needs_browser
 def test_without_javascript(browser, url):
@@ -142,7 +150,8 @@ MODES = 'shared', 'per node', 'recalibrated'
 
 @needs_browser
 def test_draw_logits(browser, url):
-    "The page's nine logits of 100 test images are PyTorch's, in all three modes; the nine take less than 100 ms (500 on a busy machine)"
+    """The page's nine logits of 100 test images are PyTorch's, in all three modes;
+    the nine take less than 100 ms (500 on a busy machine)"""
     expected,images = expected_logits(100),read_dataset('MNIST')[1].data[:100].flatten(1).tolist()
     with opened(browser, url, 'draw.html', **FORMS['light']) as page:
         for mode in MODES:

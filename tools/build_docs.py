@@ -1,7 +1,8 @@
 """Build the documentation into _docs/ from the notebooks and the outputs stored in them: python3 dev.py docs
 
 nbdev processes the notebooks (hides, `show_doc`, backtick links), `page` writes what comes out as markdown into
-a temporary folder, Sphinx makes the pages, `problems` checks them. Where Quarto is installed, `nbdev_docs` renders the same notebooks."""
+a temporary folder, Sphinx makes the pages, `problems` checks them. Where Quarto is installed, `nbdev_docs` renders
+the same notebooks."""
 import ast, base64, json, os, re, shutil, subprocess, sys, tempfile, textwrap
 from html import escape
 from html.parser import HTMLParser
@@ -12,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from execnb.nbio import read_nb
 from nbdev.config import get_config
 from nbdev.processors import FilterDefaults, mv_exports
-from supernet_nas.evidence import Evidence, alone, contrast, fp32_first, shared, show
+from supernet_nas.evidence import Evidence, alone, contrast, fp32_first, shared, show, unseen
 from supernet_nas.report import pairs, table
 from supernet_nas.store import Results
 import draw_data
@@ -37,28 +38,35 @@ def url_of(stem): return re.sub(r'^\d+[a-z]*_', '', stem)+'.html'  # nbdev's nam
 def text(s): return ''.join(s or '')
 def raw(html): return f'````{{raw}} html\n{html}\n````'
 def code(src, lang='python'): return f'````{lang}\n{src}\n````'
-def fold(summary, body): return '\n\n'.join([raw(f'<details class="fold"><summary>{summary}</summary>'), body, raw('</details>')])
+def fold(summary, body):
+    return '\n\n'.join([raw(f'<details class="fold"><summary>{summary}</summary>'), body, raw('</details>')])
 
 def drawing(m):
     "An SVG in the page itself, so that it follows the page's light or dark mode; the supernet can be operated"
-    svg = (ROOT/'nbs'/m[2]).read_text(encoding='utf-8').replace('<svg ', f'<svg role="img" aria-label="{escape(m[1])}" ')
+    svg = (ROOT/'nbs'/m[2]).read_text(encoding='utf-8').replace(
+        '<svg ', f'<svg role="img" aria-label="{escape(m[1])}" ')
     return raw(picker(svg) if m[2].endswith('supernet.svg') else f'<figure class="drawing">{svg}</figure>')
 
-OWN = 'own endings, per node', 'gap with own endings'
+OWN = 'own endings, per node', 'from scratch, seeds of own endings', 'gap with own endings'
 
 def picked():
     "The pair that the interactive figure shows, and its table"
     ev = Evidence(Results(ROOT/'results', readonly=True))
     p = next(p for p in pairs(ev) if (p.sup, p.scr)==(shared(), alone()))
-    found,gaps = ev.accuracy(shared(endings='own')),contrast(fp32_first(ev.results).gap(shared(endings='own'), alone()))
-    scores = [show(dict(mean=found[a].mean(), std=found[a].std(), n=len(found))) for a in found]
-    return p, table(ev, p).assign(**dict(zip(OWN, (scores, [show(gaps.loc[a]) for a in found]))))
+    fresh,own = fp32_first(ev.results, unseen),shared(endings='own')  # other seeds, see chapter 5b
+    gaps = contrast(fresh.gap(own, alone()))
+    assert gaps.n['mean']==len(p.seeds)
+    arms = [fresh.accuracy(s) for s in (own, alone())]
+    scores = [[show(dict(mean=x[a].mean(), std=x[a].std(), n=len(x))) for a in x] for x in arms]
+    return p, table(ev, p).assign(**dict(zip(OWN, (*scores, [show(gaps.loc[a]) for a in arms[0]]))))
 
 INHERITED = {k: f'inherited, {k}' for k in ('shared', 'recalibrated', 'per node')}
 
 def by_endings(t):
     "What the interactive figure says of each network, by the choice of endings"
-    return [{'shared': r.drop([*OWN]).to_dict(), 'own': r.drop([*INHERITED.values(), 'gap']).to_dict()} for _,r in t.iterrows()]
+    plain,own = t.drop(columns=[*OWN]),t.drop(columns=[*INHERITED.values(), 'from scratch', 'gap'])
+    rows = zip(plain.to_dict('records'), own.rename(columns={OWN[1]: 'from scratch'}).to_dict('records'))
+    return [dict(shared=s, own=o) for s,o in rows]
 
 def picker(svg):
     "The interactive figure; its numbers are those of one comparison's table"
@@ -66,10 +74,12 @@ def picker(svg):
     t = t.drop(columns='binomial').assign(seeds=len(p.seeds)).rename(columns={'arch': 'd₁,d₂'}|INHERITED)
     caption = (f'{p.name}. Test accuracy in %, ± standard deviation over seeds: inherited from the supernet with '
                'three kinds of BatchNorm statistics, which this chapter is about, and from scratch. Gap: per node '
-               'minus from scratch, in percentage points with its 95 % interval. With own endings each depth of block 2 '
-               'has a last convolution and a linear layer of its own, here with a thick border (chapter 5b).')
+               'minus from scratch, in percentage points with its 95 % interval. With own endings each depth of '
+               'block 2 has a last convolution and a linear layer of its own, here with a thick border; they have '
+               'other seeds (chapter 5b).')
     return Template((HERE/'picker.html').read_text(encoding='utf-8')).substitute(
-        svg=svg, caption=escape(caption), rows=json.dumps(by_endings(t), ensure_ascii=False), table=t.to_html(index=False, border=0, classes='docutils'))
+        svg=svg, caption=escape(caption), rows=json.dumps(by_endings(t), ensure_ascii=False),
+        table=t.to_html(index=False, border=0, classes='docutils'))
 
 def live(name, shown):
     "What can be operated, and under it what stands there where there is no JavaScript"
@@ -77,12 +87,14 @@ def live(name, shown):
 
 def links(md):
     "Links to notebooks as links to pages, links into the repository as links to GitHub"
-    md = re.sub(rf'\[`([\w.]+)(\(\))?`\]\({SITE}(\w+\.html)#.*?\)', r'[`\1\2`](\3#api.\1)', md)  # nbdev's own, which has one anchor for `Runtime` and `runtime`
+    # nbdev's own, which has one anchor for `Runtime` and `runtime`
+    md = re.sub(rf'\[`([\w.]+)(\(\))?`\]\({SITE}(\w+\.html)#.*?\)', r'[`\1\2`](\3#api.\1)', md)
     md = re.sub(r'\]\((\w+)\.ipynb', lambda m: f']({url_of(m[1])}', md)
     md = re.sub(r'(?<!!)\[([^]]*)\]\(\.\./', rf'[\1]({BLOB}', md)
     return re.sub(r'^!\[(.*)\]\((images/\w+\.svg)\)$', drawing, md, flags=re.M)
 
-def dataframe(html): return raw(f'<div class="table-wrapper container">{html}</div>'.replace('border="1" class="', 'class="docutils '))
+def dataframe(html):
+    return raw(f'<div class="table-wrapper container">{html}</div>'.replace('border="1" class="', 'class="docutils '))
 
 def options(src):
     "The `#| key: value` lines at the top of a cell, and the rest"
@@ -97,7 +109,7 @@ def head(lines, node):
     return out
 
 def signature(src, name):
-    "As its author wrote it, with a class's fields or `__init__`, and whether it has a docstring; None if it is not in `src`"
+    "As its author wrote it, with a class's fields or `__init__`, and whether it has a docstring; None if not in `src`"
     *outer,last = name.split('.')
     tree,lines = ast.parse(src).body,src.split('\n')
     scope = next((n.body for n in tree if isinstance(n, ast.ClassDef) and [n.name]==outer), tree)
@@ -135,13 +147,14 @@ def output(o, opts, png):
     if 'image/png' in data:
         png.write_bytes(base64.b64decode(data['image/png']))
         size = o['metadata'].get('image/png', {}).get('width')
-        return '\n'.join([f'````{{figure}} {png.name}', f":alt: {opts.get('fig-alt', '')}", *([f':width: {size}px'] if size else []), '', opts.get('fig-cap', ''), '````'])
+        return '\n'.join([f'````{{figure}} {png.name}', f":alt: {opts.get('fig-alt', '')}",
+                          *([f':width: {size}px'] if size else []), '', opts.get('fig-cap', ''), '````'])
     if 'text/markdown' in data: return links(data['text/markdown'])
     if 'text/html' in data: return dataframe(re.sub(r'<style.*?</style>', '', data['text/html'], flags=re.S))
     return code(f":class: output\n\n{data.get('text/plain') or text(o.get('text')).rstrip()}", '{code-block} text')
 
 def exported(src, docs, title=None):
-    "An exported cell after what `show_doc` says about it; folded where it is long, or only imports, or wholly if titled"
+    "An exported cell after what `show_doc` says about it; folded where long, or only imports, or wholly if titled"
     if title:
         names = [SHOWN.match(d).groups()[:2] for d in docs]
         return [fold(title, '\n\n'.join([*(anchor(url, name, f'source of {name}') for url,name in names), code(src)]))]
@@ -163,7 +176,8 @@ def page(path, folder):
         if c.cell_type=='markdown': parts.append(links(c.source))
         elif 'code-fold' in opts:
             docs = []
-            while cells and options(cells[0].source)[0].get('output')=='asis': docs.append(text(cells.pop(0).outputs[0]['data']['text/markdown']))
+            while cells and options(cells[0].source)[0].get('output')=='asis':
+                docs.append(text(cells.pop(0).outputs[0]['data']['text/markdown']))
             parts += exported(src, docs, opts.get('fold'))
         elif opts.get('output')=='asis': parts.append(api(text(c.outputs[0]['data']['text/markdown'])))
         else:
@@ -177,7 +191,7 @@ def page(path, folder):
     return f"{path.stem.split('_')[0]} {fm['title']} <{url_of(path.stem)[:-5]}>"
 
 def build(out):
-    "Pages of all notebooks below `out`, by way of a folder of its own, so that two can be built at once; Sphinx's exit code"
+    "Pages of all notebooks below `out`, by way of a folder of its own, so two can be built at once; Sphinx's exit code"
     os.chdir(ROOT)  # nbdev looks for settings.ini from here
     if out.exists() and any(out.iterdir()) and not (out/'index.html').exists():
         sys.exit(f'build_docs: {out} is no documentation: remove it')
@@ -185,8 +199,10 @@ def build(out):
     with tempfile.TemporaryDirectory(prefix='_proc', dir=ROOT) as folder:
         folder = Path(folder)
         *chapters,_ = [page(p, folder) for p in sorted((ROOT/'nbs').glob('*.ipynb'))]
-        with open(folder/'index.md', 'a', encoding='utf-8') as f: f.write('\n'.join(['', '```{toctree}', ':hidden:', '', *chapters, '```', '']))
-        sphinx = [sys.executable, '-m', 'sphinx', '-qW', '--keep-going', '-c', HERE, '-d', folder/'doctrees', folder, out]
+        with open(folder/'index.md', 'a', encoding='utf-8') as f:
+            f.write('\n'.join(['', '```{toctree}', ':hidden:', '', *chapters, '```', '']))
+        sphinx = [sys.executable, '-m', 'sphinx', '-qW', '--keep-going', '-c', HERE, '-d', folder/'doctrees',
+                  folder, out]
         failed = subprocess.run([str(a) for a in sphinx]).returncode
     if not failed: draw_data.write(out/'_static'/'draw_data.js')
     return failed
@@ -204,9 +220,13 @@ class Page(HTMLParser):
         d = dict(attrs)
         if d.get('id'): self.ids.append(d['id'])
         if tag=='a' and d.get('href'): self.links.append(d['href'])
-        elif tag=='link' and not {'next', 'prev', 'search', 'index', 'canonical'}&set(d.get('rel', '').split()): self.loads.append(d['href'])
-        elif tag!='a': self.loads += [d[k] for k in ('src', 'srcset', 'data', 'poster') if d.get(k)] + css_urls(d.get('style') or '')
-        if tag=='img' and not d.get('alt') or tag=='svg' and d.get('role')=='img' and not d.get('aria-label'): self.no_alt.append(d.get('src', 'svg'))
+        elif tag=='link' and not {'next', 'prev', 'search', 'index', 'canonical'}&set(d.get('rel', '').split()):
+            self.loads.append(d['href'])
+        elif tag!='a':
+            self.loads += ([d[k] for k in ('src', 'srcset', 'data', 'poster') if d.get(k)]
+                           + css_urls(d.get('style') or ''))
+        if tag=='img' and not d.get('alt') or tag=='svg' and d.get('role')=='img' and not d.get('aria-label'):
+            self.no_alt.append(d.get('src', 'svg'))
 
     def handle_data(self, data):
         if self.lasttag=='style': self.loads += css_urls(data)
@@ -223,12 +243,15 @@ def problems(out):
         yield from (f'{name}: loads from the network: {u}' for u in p.loads if remote(u))
         for u in [*p.links, *p.loads]:
             s = urlsplit(u)
-            if u.startswith(BLOB) and not (ROOT/unquote(u[len(BLOB):].split('#')[0])).exists(): yield f'{name}: no such file in the repository: {u}'
+            if u.startswith(BLOB) and not (ROOT/unquote(u[len(BLOB):].split('#')[0])).exists():
+                yield f'{name}: no such file in the repository: {u}'
             if remote(u) or s.scheme: continue
             if not (out/(unquote(s.path) or name)).exists(): yield f'{name}: dead link: {u}'
-            elif s.fragment and unquote(s.fragment) not in pages[s.path or name].ids: yield f'{name}: no such anchor: {u}'
+            elif s.fragment and unquote(s.fragment) not in pages[s.path or name].ids:
+                yield f'{name}: no such anchor: {u}'
     for f in out.rglob('*.css'):
-        yield from (f'{f.relative_to(out)}: loads from the network: {u}' for u in css_urls(f.read_text(encoding='utf-8')) if remote(u))
+        yield from (f'{f.relative_to(out)}: loads from the network: {u}'
+                    for u in css_urls(f.read_text(encoding='utf-8')) if remote(u))
 
 def main(out='_docs'):
     out = Path(out).resolve()
