@@ -188,7 +188,7 @@ def draw_scores(
     best:str, # The network that was chosen
     max_macs:int|None=None, # The budget, drawn as a line
     ax=None # Axes
-)->'matplotlib.axes.Axes':
+)->object: # Axes of matplotlib
     "Validation accuracy with its standard error against MACs, the Pareto front, and the choice."
     ax,acc = axes(ax, (6,3.2)),100*scores.correct/scores.images
     bars,on = [standard_error(c, n) for c,n in zip(scores.correct, scores.images)],scores[scores.front].index

@@ -130,7 +130,7 @@ def draw_disagreements(
     found:pd.DataFrame, # Of `disagreements`, at least one
     about:dict, # See `load_reader`
     names:tuple[str, str] # Of the two networks
-)->'matplotlib.figure.Figure':
+)->object: # Figure of matplotlib
     "The first `MOST_DRAWN` images of them, as they are read for the first network, with both classes."
     few = found.iloc[:MOST_DRAWN]
     fig,axs = _grid(len(few))
