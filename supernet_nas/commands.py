@@ -163,7 +163,8 @@ def supernet_calibrate(
     check_limits(threads=threads)
     if images is None and size is not None: raise BadInput(f'size {size}: for --images only')
     results = Results(_folder(out), readonly=True)
-    records,todo = results.records,_to_calibrate(results)
+    records = results.records
+    todo = _to_calibrate(results, records)
     if todo: check_writable(results.runs)
     def kind_of_data(r): return records[r]['config']['dataset'], records[r]['config'].get('n_train')
     def save(task, content):
@@ -180,11 +181,10 @@ def supernet_calibrate(
         with engine_for(worker, jobs) as engine: compute(tasks, results, engine, worker, save)
 
 # %% ../nbs/05a_commands.ipynb #a08ee383
-def _to_calibrate(results):
+def _to_calibrate(results, records):
     "Weights of the saved supernets that are not scored yet, by run"
-    arms = {r: c['config']['arm'] for r,c in results.records.items()}
-    files = {f.stem: f for f in sorted((results.folder/'weights').glob('*.safetensors'))}
-    files = {r: f for r,f in files.items() if arms.get(r)=='supernet'}
+    supernets = {r for r,c in records.items() if c['config']['arm']=='supernet'}
+    files = {f.stem: f for f in sorted((results.folder/'weights').glob('*.safetensors')) if f.stem in supernets}
     todo = {r: f for r,f in files.items() if not results.has(f'{r}.calibration')}
     print(f'saved supernets in {results.folder}: {len(files)}, already scored: {len(files)-len(todo)}', flush=True)
     return todo
