@@ -74,6 +74,7 @@ def experiments():
     yield '', mnist((5, 6, 7))
     yield 'fp32', mnist((5, 6, 7), None)
     yield 'fp32', mnist_alone((5, 6, 7))
+    yield '', mnist((5, 6, 7), share='all')
     for seed in range(1, 5): yield '', larger(seed)
 
 if __name__=='__main__':
