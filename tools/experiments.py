@@ -21,8 +21,8 @@ def mnist(seeds, endings='own', share='a third', sampler='uniform', **kw):
     epochs = shared('MNIST', share, sampler, endings=endings).epochs
     return [supernet_config(s, epochs, sampler, endings=endings, **kw) for s in seeds]
 
-def mnist_alone(seeds):
-    return [scratch_config(s, ALONE['MNIST'], a) for s in seeds for a in search_space()]
+def mnist_alone(seeds, **kw):
+    return [scratch_config(s, ALONE['MNIST'], a, **kw) for s in seeds for a in search_space()]
 
 def few(seeds, endings='own', sampler='uniform', epochs=None, **kw):
     epochs = epochs or shared('1,000 images', sampler=sampler, endings=endings).epochs
@@ -75,13 +75,18 @@ def experiments():
     yield 'fp32', mnist((5, 6, 7), None)
     yield 'fp32', mnist_alone((5, 6, 7))
     yield '', mnist((5, 6, 7), share='all')
+    yield '', mnist(range(3), dataset='FashionMNIST')
+    yield 'fp32', mnist(range(3), None, dataset='FashionMNIST')
+    yield 'fp32', mnist_alone(range(3), dataset='FashionMNIST')
     for seed in range(1, 5): yield '', larger(seed)
 
 if __name__=='__main__':
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument('out'); p.add_argument('--jobs', type=int, default=2)
     p.add_argument('--skip', type=int, default=0, help='lists that are passed over')
+    p.add_argument('--fashion', help="folder with Fashion-MNIST's files")
     args = p.parse_args()
     for folder,configs in list(experiments())[args.skip:]:
         c = configs[0]
-        study(configs, Results(Path(args.out)/folder), Worker(c.dataset, None, c.n_train), Pool(args.jobs))
+        root = args.fashion if c.dataset=='FashionMNIST' else None
+        study(configs, Results(Path(args.out)/folder), Worker(c.dataset, root, c.n_train), Pool(args.jobs))
