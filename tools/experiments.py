@@ -75,6 +75,7 @@ def experiments():
     yield 'fp32', mnist((5, 6, 7), None)
     yield 'fp32', mnist_alone((5, 6, 7))
     yield '', mnist((5, 6, 7), share='all')
+    yield '', [c for part in LAYERS for c in few((3, 4), part)]
     yield '', mnist(range(3), dataset='FashionMNIST')
     yield 'fp32', mnist(range(3), None, dataset='FashionMNIST')
     yield 'fp32', mnist_alone(range(3), dataset='FashionMNIST')
