@@ -16,7 +16,7 @@ import pandas as pd
 from fastcore.basics import patch
 from scipy.special import stdtrit
 from scipy.stats import false_discovery_control, kendalltau, spearmanr, t as student
-from .data import BadInput
+from .data import BadInput, check_choice
 from .runs import FIXES, Config, config_from
 from .store import KINDS, PROBE_COLUMNS, Results
 from .supernet import Arch, search_space, show_arch
@@ -82,7 +82,7 @@ THIRD_FEW = dict(uniform=120, nested=98, fair=52, sandwich=57, exhaustive=40, de
 SHARES = {'a ninth': dict(uniform=4), 'a third': THIRD, 'all': dict(uniform=36, nested=29)}  # of the nine's FLOPs
 SHARES_FEW = {'a ninth': dict(uniform=40), 'a third': THIRD_FEW, 'all': dict(uniform=360, nested=294)}
 ALIKE = 'uniform', 'deep', 'shallow'  # a step trains one network, which costs the same with own endings
-WITH_OWN = {'MNIST': {'a third': dict(nested=7)}, '1,000 images': {'a third': dict(nested=72)}}  # other steps
+WITH_OWN = {('MNIST', 'own'): {'a third': dict(nested=7)}, ('1,000 images', 'own'): {'a third': dict(nested=72)}}
 ADAMW = Recipe(optimizer='adamw', lr=3e-3, weight_decay=.01)  # not tuned: a control, see chapter 5f
 
 # %% ../nbs/04h_evidence.ipynb #7d38edbe
@@ -96,9 +96,11 @@ def shared(
     sampler:str='uniform', # Who is trained in a step
     **kw # Other fields of `Setting`
 )->Setting:
-    "A supernet with about so much of the compute."
+    "A supernet with about so much of the compute; raises `BadInput` where that length was not computed."
     lengths = SHARES_FEW if data=='1,000 images' else SHARES
-    if kw.get('endings') and sampler not in ALIKE: lengths = WITH_OWN[data]
+    if sampler not in ALIKE and kw.get('endings'): lengths = WITH_OWN.get((data, kw['endings']), {})
+    if sampler not in lengths.get(share, {}):
+        raise BadInput(f'{data}, {share}, {sampler}, endings {kw.get("endings")}: nobody has computed this length')
     return supernet(lengths[share][sampler], sampler, **DATA[data], **kw)
 
 def nine_with(
@@ -144,6 +146,7 @@ class Evidence:
 
     def _scores(self, setting, stats, split):
         "(seed, score) of each record of a setting, and of what lies beside it"
+        check_choice(split, 'split', ('valid', 'test'))
         for seed,r in self.of.get(setting, ()):
             more = [b[r['run']]['scores'] for b in self.beside.values() if r['run'] in b]
             for s in (s for scores in [r['scores'], *more] for s in scores):
@@ -439,7 +442,7 @@ def judged(
     seeds:int=3 # Fewer of any leave it open
 )->str: # 'holds', 'refuted', 'open, 2 of 3 seeds' or 'not run'
     "What the numbers say of a hypothesis."
-    n = 0 if any(e is None for e in estimates) else min(int(e['n']) for e in estimates)
+    n = 0 if any(e is None for e in estimates) else min((int(e['n']) for e in estimates), default=0)
     if n<seeds: return f'open, {n} of {seeds} seeds' if n else 'not run'
     return 'holds' if rule(*estimates) else 'refuted'
 

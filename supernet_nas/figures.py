@@ -15,7 +15,8 @@ from .evidence import show
 
 # %% ../nbs/04i_figures.ipynb #963ee1f9
 STYLE = {'shared': dict(marker='x', color='#d55e00'), 'recalibrated': dict(marker='s', color='#009e73', mfc='none'),
-    'per node': dict(marker='o', color='#0072b2'), 'own endings': dict(marker='^', color='#cc79a7'),
+    **dict.fromkeys(('per node', 'by the block before'), dict(marker='o', color='#0072b2')),
+    'own endings': dict(marker='^', color='#cc79a7'),
     'from scratch': dict(marker='D', color='k', mfc='none'), 'parameters': dict(marker='s', color='0.5'),
     'at random': dict(marker='x', color='0.5')}
 ORDER = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', 'k', '0.5')  # for what has no style of its own
@@ -208,7 +209,7 @@ def pareto(
         y,style = acc.mean(),STYLE[name]
         ax.errorbar(macs[y.index]/1e6, y, yerr=acc.std().fillna(0), ls='', lw=.8, ms=5, label=name, **style)
         best = front(macs[y.index], y)
-        ax.plot(macs[best]/1e6, y[best], color=style['color'], lw=1, ls='-' if name=='per node' else '--')
+        ax.plot(macs[best]/1e6, y[best], color=style['color'], lw=1, ls='--' if name=='from scratch' else '-')
     for a in y.index:
         ax.annotate(a, (macs[a]/1e6, y[a]), textcoords='offset points', xytext=(-8,4), ha='right', fontsize=8)
     ax.set(xlabel='million MACs an image', ylabel='test accuracy (%)')

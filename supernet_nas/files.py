@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from .data import READING, BadInput, check_choice, check_int, short, shown
-from .supernet import SuperNet, SubNet, check_built, kept_in, parse_arch
+from .supernet import USUAL, SuperNet, SubNet, check_built, kept_in, parse_arch
 
 # %% ../nbs/04a_files.ipynb #e3d1d221
 MOST_BYTES = 2**30  # of a file that is read at once; `LIMITS['numbers']` in fp64 take 0.8 GB
@@ -251,7 +251,8 @@ def net_bytes(
         raise BadInput(f'cannot save a {kind} whose layers share memory: they would be apart when loaded again')
     tensors = {k: t.detach().cpu().contiguous() for k,t in state.items()}
     about |= {k: v.flatten().tolist() for k,v in about.items() if k in ('mean', 'std') and isinstance(v, torch.Tensor)}
-    try: info = json.loads(_canonical(dict(kind=kind, config=net.config, about=about)))
+    config = {k: v for k,v in net.config.items() if USUAL.get(k)!=v}
+    try: info = json.loads(_canonical(dict(kind=kind, config=config, about=about)))
     except (TypeError, ValueError, RecursionError) as e:
         raise BadInput(f'cannot save {shown(about)}: {short(e)}') from e
     blank = _blank(kind, net.config)
@@ -296,9 +297,8 @@ def _read_info(data, where)->tuple[dict, str]:
 def _rebuilt(info, tensors):
     "The network of a file that is unaltered; raises `BadInput` for what does not fit together"
     kind,config = check_choice(info['kind'], 'kind', _nets),info['config']
-    keys = list(inspect.signature(_nets[kind]).parameters)
-    optional = {'endings', 'layer', 'stem'}  # left out where they are usual
-    if not isinstance(config, dict) or not set(keys)-optional<=set(config)<=set(keys):
+    keys = dict(inspect.signature(_nets[kind]).parameters).keys()
+    if not isinstance(config, dict) or not keys-USUAL.keys()<=set(config)<=set(keys):
         raise BadInput(f'configuration {shown(config)}: a {kind} has {", ".join(keys)}')
     net = _blank(kind, {k: tuple(v) if isinstance(v, list) else v for k,v in config.items()})
     _check_tensors(tensors, net)

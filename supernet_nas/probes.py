@@ -26,9 +26,11 @@ from .train import Runtime, derive_seed, evaluate, evaluate_all, train
 
 # %% ../nbs/04j_probes.ipynb #99b62512
 def parts(
-    net:SuperNet # Without copies of layers
+    net:SuperNet # Whose networks share all layers
 )->dict[str, nn.Module]: # In the order of the forward pass
-    "Layers by name."
+    "Layers by name; raises `BadInput` where a layer has copies: no probe here follows them."
+    if net.private:
+        raise BadInput(f'{", ".join(net.private)}: layers with copies: give a supernet with shared endings')
     out = {}
     for s,(transition,block) in enumerate(zip(net.transitions, net.blocks), 1):
         out['stem' if s==1 else f'stride {s}'] = transition
@@ -36,8 +38,9 @@ def parts(
     return out | {'head': net.head}
 
 def _per_node(net):
-    "BatchNorm by layer, where statistics are per node"
-    return {k: l.bn for k,l in parts(net).items() if isinstance(getattr(l, 'bn', None), NodeBatchNorm)}
+    "BatchNorms by layer, where statistics are per node; a layer may have several"
+    found = {k: [m for m in l.modules() if isinstance(m, NodeBatchNorm)] for k,l in parts(net).items()}
+    return {k: bns for k,bns in found.items() if bns}
 
 # %% ../nbs/04j_probes.ipynb #a3892100
 def with_own(
@@ -46,10 +49,9 @@ def with_own(
 )->SuperNet: # A copy
     "Statistics per node in the layers named, shared ones in all others."
     net = deepcopy(net)
-    for name,bn in _per_node(net).items():
-        if name not in own:
-            bn.node_mean[:] = bn.running_mean
-            bn.node_var[:] = bn.running_var
+    for bn in (bn for name,bns in _per_node(net).items() if name not in own for bn in bns):
+        bn.node_mean[:] = bn.running_mean
+        bn.node_var[:] = bn.running_var
     return net
 
 def bn_probe(
@@ -67,11 +69,11 @@ def bn_probe(
 # %% ../nbs/04j_probes.ipynb #b2da9237
 @torch.no_grad()
 def with_mixture(
-    net:SuperNet # With statistics per node, without copies of layers
+    net:SuperNet # With statistics per node
 )->SuperNet: # A copy
     "The plain average of all nodes' statistics everywhere: all networks alike, and no memory of the last draws."
     net = deepcopy(net)
-    for bn in _per_node(net).values():
+    for bn in sum(_per_node(net).values(), []):
         for own in (bn.node_mean, bn.node_var): own[:] = own.mean(0)
     return net
 
@@ -81,7 +83,8 @@ def node_mismatch(
 )->list[dict]: # By layer of stage 2 and depth of block 1: `shift`, in shared standard deviations, and `scale`, a log2
     "How far a node's means are from the shared ones, and its standard deviations."
     rows = []
-    for layer,bn in _per_node(net).items():
+    for layer,bns in _per_node(net).items():
+        bn = bns[-1]  # of what the layer puts out
         shared = (bn.running_var+bn.eps).sqrt()
         shift = ((bn.node_mean-bn.running_mean).abs()/shared).mean(1)
         scale = ((bn.node_var+bn.eps).sqrt()/shared).log2().mean(1)
@@ -143,7 +146,8 @@ def _whole(g, sizes, device): return torch.cat([g.get(k, torch.zeros(n, device=d
 
 # %% ../nbs/04j_probes.ipynb #e842dcd8
 def exits(net:SuperNet, x:Tensor)->dict[int, Tensor]: # By depth: (N, channels, pixels)
-    "What leaves block 1 after each of its layers, in eval mode."
+    "What leaves block 1 after each of its layers, in eval mode; raises `BadInput` as `parts` does."
+    parts(net)
     with eval_mode(net):
         out,h = {},net.transitions[0](x)
         for d,layer in enumerate(net.blocks[0].layers, 1):
