@@ -26,11 +26,11 @@ from .train import Runtime, derive_seed, evaluate, evaluate_all, train
 
 # %% ../nbs/04j_probes.ipynb #99b62512
 def parts(
-    net:SuperNet # Whose networks share all layers
+    net:SuperNet|SubNet # Whose networks share all layers
 )->dict[str, nn.Module]: # In the order of the forward pass
     "Layers by name; raises `BadInput` where a layer has copies: no probe here follows them."
-    if net.private:
-        raise BadInput(f'{", ".join(net.private)}: layers with copies: give a supernet with shared endings')
+    if private := getattr(net, 'private', None):
+        raise BadInput(f'{", ".join(private)}: layers with copies: give a supernet with shared endings')
     out = {}
     for s,(transition,block) in enumerate(zip(net.transitions, net.blocks), 1):
         out['stem' if s==1 else f'stride {s}'] = transition

@@ -142,7 +142,7 @@ class History:
 
     @property
     def updates(self)->Counter: # How often each architecture was in a step
-        return sum((Counter({a: n for a in archs}) for archs,n in self.paths.items()), Counter())
+        return sum((Counter(list(archs)*n) for archs,n in self.paths.items()), Counter())
 
 # %% ../nbs/04_train.ipynb #5e822328
 def steps_per_epoch(
