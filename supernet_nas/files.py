@@ -297,8 +297,8 @@ def _read_info(data, where)->tuple[dict, str]:
 def _rebuilt(info, tensors):
     "The network of a file that is unaltered; raises `BadInput` for what does not fit together"
     kind,config = check_choice(info['kind'], 'kind', _nets),info['config']
-    keys = dict(inspect.signature(_nets[kind]).parameters).keys()
-    if not isinstance(config, dict) or not keys-USUAL.keys()<=set(config)<=set(keys):
+    keys = inspect.signature(_nets[kind]).parameters.keys()
+    if not isinstance(config, dict) or not keys-USUAL.keys()<=config.keys()<=keys:
         raise BadInput(f'configuration {shown(config)}: a {kind} has {", ".join(keys)}')
     net = _blank(kind, {k: tuple(v) if isinstance(v, list) else v for k,v in config.items()})
     _check_tensors(tensors, net)

@@ -29,13 +29,17 @@ def parts(
     net:SuperNet|SubNet # Whose networks share all layers
 )->dict[str, nn.Module]: # In the order of the forward pass
     "Layers by name; raises `BadInput` where a layer has copies: no probe here follows them."
-    if private := getattr(net, 'private', None):
-        raise BadInput(f'{", ".join(private)}: layers with copies: give a supernet with shared endings')
+    _check_shared(net)
     out = {}
     for s,(transition,block) in enumerate(zip(net.transitions, net.blocks), 1):
         out['stem' if s==1 else f'stride {s}'] = transition
         out |= {f'block {s}, layer {i}': layer for i,layer in enumerate(block.layers, 1)}
     return out | {'head': net.head}
+
+def _check_shared(net):
+    "Raises `BadInput` for layers with copies"
+    if private := getattr(net, 'private', None):
+        raise BadInput(f'{", ".join(private)}: layers with copies: give a supernet with shared endings')
 
 def _per_node(net):
     "BatchNorms by layer, where statistics are per node; a layer may have several"
@@ -147,7 +151,7 @@ def _whole(g, sizes, device): return torch.cat([g.get(k, torch.zeros(n, device=d
 # %% ../nbs/04j_probes.ipynb #e842dcd8
 def exits(net:SuperNet, x:Tensor)->dict[int, Tensor]: # By depth: (N, channels, pixels)
     "What leaves block 1 after each of its layers, in eval mode; raises `BadInput` as `parts` does."
-    parts(net)
+    _check_shared(net)
     with eval_mode(net):
         out,h = {},net.transitions[0](x)
         for d,layer in enumerate(net.blocks[0].layers, 1):

@@ -162,9 +162,9 @@ def _check_config(c):
         if getattr(c, k) is not None: check_int(getattr(c, k), k, 1, 2**31)
     if not isinstance(c.dataset, str): raise BadInput(f'dataset {shown(c.dataset)}: give a name')
     _check_fixes(vars(c))
-    shape,kinds = (c.widths, c.arch or c.max_depths, 1, 10), _kinds(vars(c)) if c.arm=='supernet' else {}
-    if (text := repr((shape, kinds))) not in _checked:
-        check_network(*shape, **kinds)
+    depths,kinds = (c.arch, {}) if c.arm=='scratch' else (c.max_depths, _kinds(vars(c)))
+    if (text := repr((c.widths, depths, kinds))) not in _checked:
+        check_network(c.widths, depths, 1, 10, **kinds)
         _checked.add(text)
 
 _checked = set() # shapes of networks, as text: ten thousand runs have a few
@@ -227,8 +227,7 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(c.seed, 'init', c.arm, c.arch))
         if c.arm=='scratch': return SubNet(c.arch, c.widths, data.in_channels, data.num_classes)
-        kinds = (c.bn or 'node', c.head or 'shared', c.endings or 'shared')
-        return SuperNet(c.widths, c.max_depths, data.in_channels, data.num_classes, *kinds)
+        return SuperNet(c.widths, c.max_depths, data.in_channels, data.num_classes, **_kinds(vars(c)))
 
 # %% ../nbs/04b_runs.ipynb #187e4850
 def train_teacher(

@@ -142,7 +142,10 @@ class History:
 
     @property
     def updates(self)->Counter: # How often each architecture was in a step
-        return sum((Counter(list(archs)*n) for archs,n in self.paths.items()), Counter())
+        found = Counter()
+        for archs,n in self.paths.items():
+            for a in archs: found[a] += n
+        return found
 
 # %% ../nbs/04_train.ipynb #5e822328
 def steps_per_epoch(
