@@ -31,7 +31,7 @@ class ConvBNReLU(nn.Module):
     def forward(self,
         x:Tensor, # (B, in_channels, H, W)
         *node:int # Which statistics `bn` uses, where it keeps several
-    )->Tensor: # (B, out_channels, H/stride, W/stride)
+    )->Tensor: # (B, out_channels, H/stride, W/stride), rounded up
         return F.relu(self.bn(self.conv(x), *node), inplace=True)
 
 # %% ../nbs/01_blocks.ipynb #f0311aa8
@@ -50,7 +50,7 @@ class Depthwise(nn.Module):
     def forward(self,
         x:Tensor, # (B, in_channels, H, W)
         *node:int # See `ConvBNReLU`
-    )->Tensor: # (B, out_channels, H/stride, W/stride)
+    )->Tensor: # (B, out_channels, H/stride, W/stride), rounded up
         return self.pointwise(self.depthwise(x, *node), *node)
 
 # %% ../nbs/01_blocks.ipynb #280bf783
@@ -68,7 +68,7 @@ class Residual(ConvBNReLU):
     def forward(self,
         x:Tensor, # (B, in_channels, H, W)
         *node:int # See `ConvBNReLU`
-    )->Tensor: # (B, out_channels, H/stride, W/stride)
+    )->Tensor: # (B, out_channels, H/stride, W/stride), rounded up
         out = self.bn(self.conv(x), *node)
         return F.relu(out+x if self.adds else out)
 

@@ -59,7 +59,7 @@ def effects(
     few:bool=False, # On 1,000 images, else on all
     split:str='test', # Or 'valid'
     fixes:list[Fix]=FIXES_TRIED # Which
-)->pd.DataFrame: # By name: `effect`, `problem` and `verdict`; NaN for what has not been run
+)->pd.DataFrame: # By name: `problem`, `verdict` and what `Evidence.effect` finds; none for what has not been run
     "Remedies against their baselines."
     move,rows = (on_few if few else lambda s: s),{}
     truth,margin = alone('1,000 images' if few else 'MNIST'),MARGIN_FEW if few else MARGIN

@@ -440,10 +440,11 @@ def judged(
     estimates:list, # Of `interval`; None: not run
     rule, # Function of the estimates: does the hypothesis hold?
     seeds:int=3 # Fewer of any leave it open
-)->str: # 'holds', 'refuted', 'open, 2 of 3 seeds' or 'not run'
+)->str: # 'holds', 'refuted', 'no interval' (`interval` says when), 'open, 2 of 3 seeds' or 'not run'
     "What the numbers say of a hypothesis."
     n = 0 if any(e is None for e in estimates) else min((int(e['n']) for e in estimates), default=0)
     if n<seeds: return f'open, {n} of {seeds} seeds' if n else 'not run'
+    if any(np.isnan(e['lo']) for e in estimates): return 'no interval'
     return 'holds' if rule(*estimates) else 'refuted'
 
 # %% ../nbs/04h_evidence.ipynb #542de2eb

@@ -29,7 +29,7 @@ def in_place(
     logits:list[Tensor], # (B, num_classes) of each architecture
     x:Tensor, # (B, C, H, W), not used
     y:Tensor, # (B,), labels
-    archs:list[Arch] # Of the step; else raises `BadInput`
+    archs:list[Arch] # Of the step; `BadInput` if there are none
 )->list[Tensor]: # A loss for each
     "The largest network of the step learns the labels, the others its soft output (arXiv 1903.05134)."
     if not archs: raise BadInput('in-place distillation is between networks of one step: train a SuperNet with it')

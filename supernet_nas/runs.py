@@ -67,6 +67,7 @@ FIXES = dict(bn=('affine', 'parent'), head=('node',), loss=LOSSES, gradient=GRAD
     endings=(*ENDINGS,)[1:])  # values beside None; endings may be other layers too
 SUPERNET_EPOCHS,SCRATCH_EPOCHS = 12,3  # 12 passes shared by nine networks against 27: some minutes on two cores
 
+# %% ../nbs/04b_runs.ipynb #29453e58
 USUAL_KINDS = dict(bn='node', head='shared', endings='shared')  # of a supernet whose configuration says nothing
 
 def _kinds(given):
@@ -87,6 +88,7 @@ def _check_use(kinds, max_depths):
         if kinds[k]!=usual and count_numbers(*shape, **kinds)==count_numbers(*shape, **kinds|{k: usual}):
             raise BadInput(f'{k} {kinds[k]}: it changes nothing with depths {show_arch(max_depths)}, leave it out')
 
+# %% ../nbs/04b_runs.ipynb #3d8ff25a
 def supernet_config(
     seed:int, # Of the run
     epochs:int, # Passes over the training images

@@ -204,16 +204,16 @@ def count_numbers(
     stem:str='conv' # See `SuperNet`
 )->int: # Weights and buffers
     "How many numbers a network keeps, in closed form."
-    total,before,private = 0,in_channels,private_layers(endings, depths)
+    total,c_in,private = 0,in_channels,private_layers(endings, depths)
     for s,(w,d) in enumerate(zip(widths, depths)):
-        first = layer_numbers(layer, before, w, 2) if s else layer_numbers(stem, before, w)
+        first = layer_numbers(layer, c_in, w, 2) if s else layer_numbers(stem, c_in, w)
         sizes = {f'stride{s+1}': first} | {f'block{s+1}.{i}': layer_numbers(layer, w, w, 1) for i in range(1, d+1)}
         for name,(weights,channels) in sizes.items():
             rule,norm = private.get(name),sum(_norm_numbers(c, bn, count_nodes(bn, depths[:s])) for c in channels)
             total += weights+norm + (copies(rule, depths[:s])-1)*(norm if rule=='norm' else weights+norm)
-        before = w
+        c_in = w
     heads = prod(depths) if head=='node' else copies(private.get('linear'), depths)
-    return total + (before+1)*num_classes*heads
+    return total + (c_in+1)*num_classes*heads
 
 def _norm_numbers(channels, bn, nodes):
     "Weight, bias, mean, variance and a count of batches; beside them statistics per node, or all of it per node"
@@ -509,7 +509,7 @@ def subnet(self:SuperNet,
 # %% ../nbs/02_supernet.ipynb #db6fc043
 @patch
 def with_shared_stats(self:SuperNet)->SuperNet: # With `bn='shared'`
-    "A copy with one set of running statistics per layer; raises `BadInput` where affine parameters are private."
+    "A copy with one set of running statistics per layer; raises `BadInput` where there can be none."
     if self.bn=='affine': raise BadInput('a supernet with private affine parameters keeps no shared statistics')
     _check_forward(self)
     net = SuperNet(**self.config | dict(bn='shared')).to(next(self.parameters()))

@@ -386,7 +386,7 @@ def _epoch_batches(net, split, n, order, recipe, device):
 def train(
     net:nn.Module, # A `SuperNet` with a sampler, or any classifier without one; stays on the device of `rt`
     split:Split, # Images and labels that fit `net`, or batches of them with a length; moved to the device of `rt`
-    epochs:int, # Passes over `split` without a last batch that is not full; the schedule ends with the last
+    epochs:int, # Passes over `split`: `steps_per_epoch` batches of a `Split`, else all; the schedule ends with the last
     sampler:Sampler|None=None, # Says which architectures make a step
     recipe:Recipe=Recipe(), # Hyper-parameters
     seed:int=0, # Order of the images
