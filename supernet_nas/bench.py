@@ -250,7 +250,7 @@ def read_many(
     sizes = {t: len(results.read(t)) for t in TABLES}
     assert sizes['runs']==MANY and not results.refused
     return dict(task=f'read {MANY:,} runs', variant='ours', seconds=round(time.perf_counter()-start, 3),
-                gigabytes=round(peak_memory()-before, 3))
+                gib=round(peak_memory()-before, 3))
 
 def copy_runs(
     folder:str|Path, # Where
@@ -309,5 +309,5 @@ def rest_table(
     share = rows[rows.share.notna()].share
     read = rows[rows.task.str.startswith('read ')].iloc[-1]
     spread = f'{share.median():.0%} ({share.min():.0%} to {share.max():.0%})'
-    cost = f'{read.seconds:.1f} s, {read.gigabytes:.2f} GB'
+    cost = f'{read.seconds:.1f} s, {read.gib:.2f} GiB'
     return type(rows)({'': {'share of a matrix product': spread, read.task: cost}})

@@ -12,6 +12,7 @@ __all__ = ['UNITS', 'TREES', 'COLUMNS', 'MARKS', 'PARENTS', 'CHILDREN', 'WHOLE',
 import copy, io, math, random, re
 from fractions import Fraction
 from pathlib import Path
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
@@ -224,9 +225,10 @@ def save_figure(
     fig, # Of matplotlib
     path:str|Path # A .png file
 )->Path: # `path`
-    "Write a figure, whole or not at all."
+    "Write a figure, whole or not at all, and forget it."
     data = io.BytesIO()
     fig.savefig(data, format='png', dpi=200, metadata=dict(Software='supernet_nas'))
+    plt.close(fig)
     return write_whole(path, data.getvalue())
 
 # %% ../nbs/05d_choose.ipynb #0e1b8e0d

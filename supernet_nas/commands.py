@@ -16,7 +16,8 @@ from fastcore.meta import delegates
 from .data import READING, BadInput, Split, check_int, shown
 from .console import Terminated
 from .engine import Cluster, Pool, Serial
-from .files import Checkpoint, check_reading, check_target, check_writable, load_net, save_net
+from .files import Checkpoint, check_place, check_reading, check_target, check_writable
+from .files import load_net, save_net
 from .sampler import SAMPLERS, make_sampler
 from .runs import SCRATCH_EPOCHS, SUPERNET_EPOCHS, describe, run, scratch_config, supernet_config
 from .store import Results
@@ -28,7 +29,7 @@ from .train import Recipe, evaluate, evaluate_all, runtime
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 RANGES = dict(epochs=(1, 100_000), supernet_epochs=(1, 100_000), scratch_epochs=(1, 100_000), seed=(0, 2**32-1),
     seeds=(0, 2**32-1), widths=(1, 4096), depths=(1, 64), threads=(1, max(CORES, 2)), jobs=(1, 4*max(CORES, 2)),
-    repeats=(1, 1000), steps=(9, 10_000))
+    repeats=(1, 1000), steps=(9, 429))  # MNIST has 429 batches for training
 
 def check_limits(
     **values # Integers by name; None is left out
@@ -213,8 +214,9 @@ def supernet_train(
         c = scratch_config(seed, epochs or SCRATCH_EPOCHS, parse_arch(arch, depths), **both)
         if own: raise BadInput(f'{", ".join(f"{k} {v}" for k,v in own.items())}: for supernets, not beside arch {arch}')
     check_target(file)
-    data,rt = replace(worker, threads=worker.threads or CORES).ready()
     kept = None if c.gradient or c.state else Checkpoint(f'{file}.checkpoint')
+    if kept: check_place(kept.path)
+    data,rt = replace(worker, threads=worker.threads or CORES).ready()
     record,net = _train_on(c, data, rt, kept)
     save_net(net, file, **about(c, record, data))
     if kept: kept.remove()
@@ -292,6 +294,7 @@ def supernet_eval(
     "Score a saved network on the validation and test sets again."
     check_limits(threads=threads)
     net,about = load_net(file)
+    net.float()
     own = isinstance(net, SubNet)
     archs = None if own else _trained(net, about)
     if arch is not None and not own:
@@ -366,9 +369,9 @@ def supernet_probe(
 def _probe_task(c, results):
     "What a `Prober` needs of a run: its saved scores, and the few-shot supernets' weights where all three are there"
     node = next(s for s in results.records[c.run]['scores'] if (s['bn'], s['split'])==('node', 'valid'))
-    few = [replace(c, epochs=4, sampler=f'few_shot_{i}').run for i in (1,2,3)]
-    few = [str(results.folder/'weights'/f'{r}.safetensors') for r in few]
-    what = c, node['n_correct'], few if all(map(os.path.exists, few)) else []
+    few = [replace(c, epochs=c.epochs//3, sampler=f'few_shot_{i}').run for i in (1,2,3)]
+    files = [(r, str(results.folder/'weights'/f'{r}.safetensors')) for r in few if results.has(r)]
+    what = c, node['n_correct'], files if len(files)==3 and all(os.path.exists(f) for _,f in files) else []
     return Task(f'{c.run}.probe', what, describe(c), c.epochs)
 
 # %% ../nbs/05a_commands.ipynb #df473322
@@ -409,7 +412,7 @@ def _load_supernet(file, save):
     if save is not None and Path(save).exists() and Path(save).samefile(file):
         raise BadInput(f'save {save}: it would replace the supernet')
     if isinstance(net, SubNet): raise BadInput(f'{file} holds the one network {show_arch(net.arch)}: nothing to choose')
-    return net, about
+    return net.float(), about
 
 # %% ../nbs/05a_commands.ipynb #e3f3e812
 def supernet_choose(

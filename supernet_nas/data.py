@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['IDX_FILES', 'SHA256', 'DATASETS', 'EMBEDDED', 'MOST_BYTES', 'CACHE', 'SPLIT_SEED', 'VALID_FRACTION', 'READING',
-           'BadInput', 'short', 'shown', 'check_int', 'check_choice', 'verified', 'read_dataset', 'check_images',
-           'check_labels', 'Split', 'Data', 'prepared', 'check_device', 'load_data']
+           'BadInput', 'short', 'shown', 'said_as', 'check_int', 'check_choice', 'verified', 'read_dataset',
+           'check_images', 'check_labels', 'Split', 'Data', 'prepared', 'check_device', 'load_data']
 
 # %% ../nbs/00_data.ipynb #43be9764
-import copy, gzip, hashlib, operator, reprlib, tempfile, zlib
+import contextlib, copy, gzip, hashlib, operator, reprlib, tempfile, zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import prod
@@ -38,6 +38,19 @@ def shown(
     "`repr` of a value for an error message; never fails, never long."
     try: return short(_repr.repr(value), 80)
     except Exception: return f'a value of type {type(value).__name__}'  # such as an integer of 5,000 digits
+
+def _why(e:Exception)->str:
+    "The system's reason, without its number"
+    return getattr(e, 'strerror', None) or str(e)
+
+@contextlib.contextmanager
+def said_as(
+    what:str # Such as 'cannot read x.png'
+):
+    "Failures of the system as one line that begins so; raises `BadInput`."
+    try: yield
+    except BadInput: raise
+    except (OSError, TypeError, ValueError) as e: raise BadInput(f'{what}: {_why(e)}') from e
 
 # %% ../nbs/00_data.ipynb #0443e789
 def check_int(
@@ -156,7 +169,8 @@ def read_dataset(
         raise BadInput(f'data root {shown(data_root)}: give the name of a folder')
     embedded = data_root is None and name=='MNIST'
     folder = EMBEDDED if embedded else CACHE if data_root is None else Path(data_root)
-    if data_root is not None and not folder.is_dir(): raise BadInput(f'data root {short(folder)}: no such folder')
+    with said_as(f'data root {short(folder)}'):
+        if data_root is not None and not folder.is_dir(): raise BadInput(f'data root {short(folder)}: no such folder')
     if name=='CIFAR10': return _open(name, folder, download=data_root is None)
     if data_root is None and not embedded: _download(name)
     with tempfile.TemporaryDirectory() as tmp:
@@ -244,7 +258,9 @@ class Data:
     std: tuple[float, ...] = () # Likewise; divided by
 
     @property
-    def in_channels(self)->int: return self.train.x.shape[1]
+    def in_channels(self)->int:
+        "C of the images."
+        return self.train.x.shape[1]
 
     @property
     def reading(self)->dict: # A list for each of `READING`

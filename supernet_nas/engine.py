@@ -43,13 +43,15 @@ class Serial:
         take, # Gives the next task; None: none now
         tick=lambda n: None, # Told how much was done since the last call
         say=print # Told what a person should know
-    ): # Yields an `Outcome` for each task, as they end
+    ):
+        "Yields an `Outcome` for each task, as they end."
         while (task := take()) is not None: yield _tried(f, task, tick)
 
     def each(self,
         f, # Called without arguments, on all slots at the same time
         most:int|None=None # On so many slots at most
-    )->list: # What it returned, on each slot; what it raised is raised
+    )->list:
+        "What `f` returned on each slot; what it raised is raised."
         calls = iter(range(min(self.slots, most or self.slots)))
         outcomes = list(self.run(functools.partial(_call, f), lambda: next(calls, None), say=lambda line: None))
         for error in (o.error for o in outcomes if o.error): raise error
@@ -200,7 +202,8 @@ class Cluster(Serial):
     ): self.address,self.package,self.gpu_share = address,package,gpu_share
 
     @property
-    def needs(self)->dict: # Of each task, as Ray takes it
+    def needs(self)->dict:
+        "Of each task, as Ray takes it."
         return dict(num_gpus=self.gpu_share, num_cpus=0) if self.gpu_share else dict(num_cpus=1)
 
     def __enter__(self):

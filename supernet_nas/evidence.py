@@ -395,7 +395,7 @@ def ranking(self:Evidence,
 def seed_agreement(self:Evidence,
     sup:Setting, # Of supernets
     scr:Setting # Of networks from scratch
-)->pd.DataFrame: # mean, lowest, highest tau and number of pairs
+)->pd.DataFrame: # mean, lowest, highest tau, NaN where an order of a pair is none, and number of pairs
     "Tau between the orders of single, different seeds, and between the number of parameters and each from scratch."
     node = self.counts(sup)
     own = self.counts(scr, archs=list(node))
@@ -404,7 +404,7 @@ def seed_agreement(self:Evidence,
              'supernet, supernet': [tau(node.loc[i], node.loc[j]) for i,j in combinations(node.index, 2)],
              'supernet, scratch': [tau(node.loc[i], own.loc[j]) for i in node.index for j in own.index if i!=j],
              'parameters, scratch': [tau(size, own.loc[i]) for i in own.index]}
-    found = {k: dict(mean=np.mean(t), lowest=min(t), highest=max(t), pairs=len(t)) for k,t in pairs.items() if t}
+    found = {k: dict(mean=np.mean(t), lowest=np.min(t), highest=np.max(t), pairs=len(t)) for k,t in pairs.items() if t}
     return pd.DataFrame(found).T
 
 # %% ../nbs/04h_evidence.ipynb #cc88d001

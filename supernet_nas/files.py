@@ -4,38 +4,27 @@
 
 # %% auto #0
 __all__ = ['MOST_BYTES', 'KEY', 'OLD_KEYS', 'MOST_NUMBERS', 'MOST_CHECKPOINT', 'read_whole', 'write_whole', 'check_writable',
-           'check_target', 'remove_stale', 'check_preparation', 'check_reading', 'net_bytes', 'save_net', 'load_net',
-           'Checkpoint']
+           'check_place', 'check_target', 'remove_stale', 'check_preparation', 'check_reading', 'net_bytes', 'save_net',
+           'load_net', 'Checkpoint']
 
 # %% ../nbs/04a_files.ipynb #da998b15
-import contextlib, hashlib, inspect, io, json, math, os, re, secrets, stat, tempfile, time, warnings
+import hashlib, inspect, io, json, math, os, re, secrets, stat, tempfile, time, warnings
 from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from .data import READING, BadInput, check_choice, check_int, short, shown
+from .data import READING, BadInput, check_choice, check_int, said_as, short, shown
 from .supernet import USUAL, SuperNet, SubNet, check_built, kept_in, parse_arch
 
 # %% ../nbs/04a_files.ipynb #e3d1d221
 MOST_BYTES = 2**30  # of a file that is read at once; `LIMITS['numbers']` in fp64 take 0.8 GB
-
-def _why(e:Exception)->str:
-    "The system's reason, without its number"
-    return getattr(e, 'strerror', None) or str(e)
-
-@contextlib.contextmanager
-def _said_as(what):
-    "Failures of the system as one line that begins so"
-    try: yield
-    except BadInput: raise
-    except (OSError, TypeError, ValueError) as e: raise BadInput(f'{what}: {_why(e)}') from e
 
 def read_whole(
     path:str|Path, # A regular file
     most:int=MOST_BYTES # Largest size that is read
 )->bytes: # All of it
     "The bytes of a file; raises `BadInput` for what is no regular file, too large or unreadable."
-    with _said_as(f'cannot read {short(path)}'):
+    with said_as(f'cannot read {short(path)}'):
         path = Path(path)
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise BadInput(f'cannot read {short(path)}: it is not a regular file')
@@ -83,7 +72,7 @@ def write_whole(
     data:bytes|str # Contents; a string is written as UTF-8
 )->Path: # `path`
     "Write a file completely or not at all; raises `BadInput` with the system's reason, and what was there stays."
-    with _said_as(f'cannot write {short(path)}'):
+    with said_as(f'cannot write {short(path)}'):
         path,data = Path(path),data.encode() if isinstance(data, str) else data
         _write_and_rename(path, data)
     return path
@@ -97,7 +86,7 @@ def check_writable(
     folder:str|Path # Made if it does not exist
 )->Path: # `folder`
     "Make the folder and try it out, before any work is done for it; raises `BadInput`."
-    with _said_as(f'cannot write to folder {short(folder)}'):
+    with said_as(f'cannot write to folder {short(folder)}'):
         Path(folder).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder): return Path(folder)
 
@@ -110,21 +99,28 @@ def _metadata(data:bytes)->dict:
         return found if isinstance(found, dict) else {}
     except (ValueError, AttributeError, RecursionError): return {}
 
+def check_place(
+    path:str|Path # Where a file shall be written later
+):
+    "Try out whether a file can be written; raises `BadInput`."
+    with said_as(f'cannot write {short(path)}'):
+        check_writable(Path(path).absolute().parent)
+        _check_replaceable(path)
+        tmp = _temporary(Path(path))
+        with open(tmp, 'xb'): pass
+        tmp.unlink()
+
 def check_target(
     path:str|Path, # Where a file shall be written later
     suffix:str='.safetensors' # How its name must end
 )->Path: # `path`
     "Try out whether a file can be written; an existing one must be a saved network. Raises `BadInput`."
-    with _said_as(f'cannot write {short(path)}'):
+    with said_as(f'cannot write {short(path)}'):
         path = Path(path)
         if path.suffix!=suffix: raise BadInput(f'file {short(path)}: give a name that ends in {suffix}')
-        check_writable(path.absolute().parent)
-        _check_replaceable(path)
+        check_place(path)
         if path.exists() and not _metadata(read_whole(path)).keys()&{KEY, *OLD_KEYS}:
             raise BadInput(f'file {short(path)}: there is another file of this name, which would be lost')
-        tmp = _temporary(path)
-        with open(tmp, 'xb'): pass
-        tmp.unlink()
     return path
 
 # %% ../nbs/04a_files.ipynb #11e3a3df
@@ -216,8 +212,8 @@ def check_preparation(
 def _check_about(about, net):
     "Raises `BadInput` for entries of another form than the commands expect"
     if not isinstance(about, dict): raise BadInput(f'about {shown(about)}: give names and values')
-    for k,what in dict(dataset='a name', data='a SHA-256').items():
-        if not isinstance(about.get(k, ''), str): raise BadInput(f'{k} {shown(about[k])}: give {what}')
+    for k,what in dict(dataset='a name', data='a SHA-256', sampler='a name', precision='a name').items():
+        if not isinstance(about.get(k, ''), (str, type(None))): raise BadInput(f'{k} {shown(about[k])}: give {what}')
     if about.get('n_train') is not None: check_int(about['n_train'], 'n_train')
     check_preparation(about, net.config)
     scores = about.get('scores', [])
@@ -330,6 +326,12 @@ def load_net(
 # %% ../nbs/04a_files.ipynb #4dd8c4c0
 MOST_CHECKPOINT = 2**31  # bytes: the largest network that `LIMITS` allow, three times, for AdamW
 
+def _tensors(data):
+    "What bytes of `torch.save` hold; no pickle is executed"
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # of PyTorch about a pickle that it does not read
+        return torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
+
 class Checkpoint:
     "A file that a training is kept in, whole, to go on from."
     def __init__(self,
@@ -338,12 +340,10 @@ class Checkpoint:
 
     def load(self)->dict|None: # What was saved; None if there is no such file
         "Raises `BadInput` for a file that is unreadable or no checkpoint."
-        if not self.path.exists(): return
+        with said_as(f'checkpoint {short(self.path)}'):
+            if not self.path.exists(): return
         data = read_whole(self.path, MOST_CHECKPOINT)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter('ignore')  # of PyTorch about a pickle that it does not read
-                found = torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
+        try: found = _tensors(data)
         except Exception as e: raise BadInput(f'checkpoint {short(self.path)}: unreadable ({type(e).__name__})') from e
         if not isinstance(found, dict): raise BadInput(f'checkpoint {short(self.path)}: not written by supernet_nas')
         return found
@@ -351,7 +351,10 @@ class Checkpoint:
     def save(self, state:dict):
         "Write numbers, texts, tensors and containers of them, completely or not at all; raises `BadInput`."
         buffer = io.BytesIO()
-        torch.save(state, buffer)
+        try:
+            torch.save(state, buffer)
+            _tensors(buffer.getvalue())  # what cannot be read again is not written
+        except Exception as e: raise BadInput(f'checkpoint {short(self.path)}: cannot keep it ({short(e, 80)})') from e
         write_whole(self.path, buffer.getvalue())
 
     def remove(self):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, ImageOps
-from .data import SPLIT_SEED, BadInput, Data, check_device, check_int, prepared, short, shown
+from .data import SPLIT_SEED, BadInput, Data, check_device, check_int, prepared, said_as, short, shown
 
 # %% ../nbs/00a_images.ipynb #5fdcb40c
 MOST_PIXELS = 2**30 # of all images, with their channels: 4 GB as floats
@@ -151,9 +151,11 @@ def load_images(
     if not isinstance(path, (str, Path)) or not str(path).strip():
         raise BadInput(f'images {shown(path)}: give a folder, or a .npz file')
     path = Path(path)
-    if not path.exists(): raise BadInput(f'images {short(path)}: no such folder or file')
-    if not path.is_dir() and path.suffix!='.npz': raise BadInput(f'images {short(path)}: give a folder, or a .npz file')
-    x,y,classes = (_read_folder if path.is_dir() else _read_npz)(path, size)
+    with said_as(f'images {short(path)}'):
+        if not path.exists(): raise BadInput(f'images {short(path)}: no such folder or file')
+        if not path.is_dir() and path.suffix!='.npz':
+            raise BadInput(f'images {short(path)}: give a folder, or a .npz file')
+        x,y,classes = (_read_folder if path.is_dir() else _read_npz)(path, size)
     h,w = x.shape[1:3]
     if not LEAST_SIZE<=min(h, w)<=max(h, w)<=MOST_SIZE:
         raise BadInput(f'images {short(path)}: {w} x {h} pixels, give a size from {LEAST_SIZE} to {MOST_SIZE}')

@@ -8,7 +8,7 @@ __all__ = ['FINE_TUNE', 'AT', 'parts', 'with_own', 'bn_probe', 'with_mixture', '
            'read_out', 'fine_tuned', 'Ensemble', 'ensemble_probe', 'probe', 'Prober']
 
 # %% ../nbs/04j_probes.ipynb #371642b8
-import time
+import math, time
 from copy import deepcopy
 from dataclasses import replace
 from itertools import combinations
@@ -16,11 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from .data import BadInput, Data, Split
-from .files import load_net
-from .runs import Config, build, circumstances, networks, score, total_steps
-from .sampler import make_sampler
+from .runs import Config, circumstances, networks, run, score, total_steps
 from .store import PROBE_COLUMNS
-from .study import Task, Worker
+from .study import Task, Worker, load_run
 from .supernet import Arch, NodeBatchNorm, SubNet, SuperNet, eval_mode, show_arch
 from .train import Runtime, derive_seed, evaluate, evaluate_all, train
 
@@ -270,24 +268,22 @@ def probe(
     rt:Runtime, # Where it runs
     tick=lambda: None # Called after each step
 )->tuple[SuperNet, list[dict]]: # The trained supernet, and rows of probes
-    "Train a supernet and look inside on the way."
-    net,rows = build(c, data),[]
+    "Train a supernet and look inside on the way; what is not defined, as the variance of one batch, has no row."
+    rows = []
     def ask(epoch, net, hist):
         if epoch not in (*AT, c.epochs): return
         found = bn_probe(net, data.valid, rt)+gradient_probe(net, data.train)
         found += exit_probe(dict.fromkeys((1,2,3), net), data.valid.x[:1000], 'exits')
         if epoch==c.epochs:
             for part in ('valid', 'test'): found += ensemble_probe(net, getattr(data, part), part, rt)
-        rows.extend(r|dict(epoch=epoch) for r in found)
-    sampler = make_sampler(c.sampler, c.max_depths, derive_seed(c.seed, 'sampler'))
-    train(net, data.train, c.epochs, sampler, c.recipe, c.seed, rt, ask, tick)
-    return net,rows
+        rows.extend(r|dict(epoch=epoch) for r in found if math.isfinite(r['value']))
+    return run(c, data, rt, tick, ask, stats=())[1], rows
 
 # %% ../nbs/04j_probes.ipynb #b5c6f0a3
 class Prober(Worker):
     "Trains supernets again and looks inside, in whatever process it is called."
     def __call__(self,
-        task:Task, # Its `what`: configuration, saved validation counts, paths of the few-shot supernets' weights
+        task:Task, # Its `what`: configuration, saved validation counts, names and files of few-shot supernets' runs
         tick # Told of seconds done, as estimated, at each step
     )->dict: # What lies beside the run
         "Compute all probes of one run; raises `BadInput` if it does not train to its saved scores."
@@ -298,7 +294,7 @@ class Prober(Worker):
             raise BadInput(f'it does not train to its saved scores here: use the device, precision and threads '
                            f'that the record of run {c.run} names')
         if few:
-            nets = {i: load_net(f)[0] for i,f in enumerate(few, 1)}
+            nets = {i: load_run(name, f)[0] for i,(name,f) in enumerate(few, 1)}
             rows += [r|dict(epoch=c.epochs) for r in exit_probe(nets, data.valid.x[:1000], 'exits few-shot')]
         scores = fine_tuned(c, net, data, rt)
         return dict(run=c.run, kind='probe', networks=networks(net, net.space, data), scores=scores,

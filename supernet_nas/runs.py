@@ -88,6 +88,28 @@ def _check_use(kinds, max_depths):
         if kinds[k]!=usual and count_numbers(*shape, **kinds)==count_numbers(*shape, **kinds|{k: usual}):
             raise BadInput(f'{k} {kinds[k]}: it changes nothing with depths {show_arch(max_depths)}, leave it out')
 
+# %% ../nbs/04b_runs.ipynb #41967253
+def _check_config(c):
+    "Refuse what no run can have been trained with"
+    check_choice(c.arm, 'arm', ('supernet', 'scratch'))
+    own = [k for k in ('sampler', 'max_depths', 'recal_images', *FIXES) if getattr(c, k) is not None]
+    if c.arm=='scratch' and own or c.arm=='supernet' and (c.arch is not None or c.sampler is None):
+        raise BadInput('it mixes a supernet with a network from scratch')
+    check_int(c.seed, 'seed', 0, 2**32-1)
+    check_int(c.epochs, 'epochs', 1, MOST_EPOCHS)
+    for k in ('n_train', 'recal_images'):
+        if getattr(c, k) is not None: check_int(getattr(c, k), k, 1, 2**31)
+    if not isinstance(c.widths, tuple): raise BadInput(f'widths {shown(c.widths)}: give a tuple')
+    if not isinstance(c.dataset, str): raise BadInput(f'dataset {shown(c.dataset)}: give a name')
+    _check_fixes(vars(c))
+    depths,kinds = (c.arch, {}) if c.arm=='scratch' else (c.max_depths, _kinds(vars(c)))
+    if (text := repr((c.widths, depths, kinds))) not in _checked:
+        check_network(c.widths, depths, 1, 10, **kinds)
+        _checked.add(text)
+    return c
+
+_checked = set() # shapes of networks, as text: ten thousand runs have a few
+
 # %% ../nbs/04b_runs.ipynb #3d8ff25a
 def supernet_config(
     seed:int, # Of the run
@@ -96,7 +118,7 @@ def supernet_config(
     max_depths:Arch=(3,3), # Search space
     **kw # Other fields of `Config`
 )->Config:
-    "Configuration of a supernet run; raises `BadInput` for an unknown sampler or fix, or one that would do nothing."
+    "Configuration of a supernet run; raises `BadInput` for what is unknown, would do nothing or cannot be trained."
     max_depths = check_depths(max_depths)
     made = make_sampler(sampler, max_depths)
     _check_fixes(kw)
@@ -106,7 +128,7 @@ def supernet_config(
         raise BadInput(f'{idle[0]} with sampler {sampler!r}: it needs several networks in a step: '
                        'choose fair, sandwich, exhaustive, nested or path_dropout')
     kw |= dict(sampler=sampler, max_depths=max_depths, recal_images=RECAL_IMAGES)
-    return Config('supernet', seed, epochs, **kw)
+    return _check_config(Config('supernet', seed, epochs, **kw))
 
 def scratch_config(
     seed:int, # Of the run
@@ -114,10 +136,10 @@ def scratch_config(
     arch:Arch, # Which network
     **kw # Other fields of `Config`
 )->Config:
-    "Configuration of one network trained from scratch; raises `BadInput` for a fix, which only a supernet can have."
+    "Configuration of one network trained from scratch; raises `BadInput` for a fix, which only a supernet has."
     for k in FIXES:
         if kw.get(k) is not None: raise BadInput(f'{k} {shown(kw[k])}: only a supernet has it, leave it out')
-    return Config('scratch', seed, epochs, arch=tuple(arch), **kw)
+    return _check_config(Config('scratch', seed, epochs, arch=tuple(arch), **kw))
 
 # %% ../nbs/04b_runs.ipynb #a89e1a03
 def said_fixes(
@@ -146,30 +168,8 @@ def config_from(
     if odd := sorted(set(saved)-known): raise BadInput(f'its configuration has an unknown field {odd[0][:40]!r}')
     tuples = {k: tuple(v) if isinstance(v, list) else v for k,v in saved.items()}
     try:
-        c = Config(**tuples|dict(recipe=Recipe(**saved['recipe'])))
-        _check_config(c)
+        return _check_config(Config(**tuples|dict(recipe=Recipe(**saved['recipe']))))
     except (TypeError, ValueError) as e: raise BadInput(f'its configuration: {e}') from e
-    return c
-
-# %% ../nbs/04b_runs.ipynb #41967253
-def _check_config(c):
-    "Refuse what no run can have been trained with"
-    check_choice(c.arm, 'arm', ('supernet', 'scratch'))
-    own = [k for k in ('sampler', 'max_depths', 'recal_images', *FIXES) if getattr(c, k) is not None]
-    if c.arm=='scratch' and own or c.arm=='supernet' and (c.arch is not None or c.sampler is None):
-        raise BadInput('it mixes a supernet with a network from scratch')
-    check_int(c.seed, 'seed', 0, 2**32-1)
-    check_int(c.epochs, 'epochs', 1, MOST_EPOCHS)
-    for k in ('n_train', 'recal_images'):
-        if getattr(c, k) is not None: check_int(getattr(c, k), k, 1, 2**31)
-    if not isinstance(c.dataset, str): raise BadInput(f'dataset {shown(c.dataset)}: give a name')
-    _check_fixes(vars(c))
-    depths,kinds = (c.arch, {}) if c.arm=='scratch' else (c.max_depths, _kinds(vars(c)))
-    if (text := repr((c.widths, depths, kinds))) not in _checked:
-        check_network(c.widths, depths, 1, 10, **kinds)
-        _checked.add(text)
-
-_checked = set() # shapes of networks, as text: ten thousand runs have a few
 
 # %% ../nbs/04b_runs.ipynb #e78412ba
 def _conv_backward_flops(

@@ -12,7 +12,7 @@ from dataclasses import asdict, fields
 from itertools import chain
 from pathlib import Path
 from fastcore.basics import patch
-from .data import BadInput
+from .data import BadInput, said_as, short
 from .files import check_writable, read_whole, remove_stale, write_whole
 from .runs import FIXES, Config, config_from
 from .sampler import make_sampler
@@ -53,7 +53,8 @@ def unseal(
     return content
 
 # %% ../nbs/04c_store.ipynb #45bcee05
-KINDS = ('calibration', 'probe')  # what may lie beside a run's own file
+KINDS = dict(calibration=re.compile(r'batch|recalibrated-\d+'), probe=re.compile(r'fine-tuned-\d+'))
+# What may lie beside a run's own file, and the scores that it may have: none is counted twice
 MOST = 2**63-1  # of any count: what a table can hold
 _bn = re.compile(r'own|shared|node|batch|recalibrated(-\d+)?|fine-tuned-\d+')
 PARTS = ('valid', 'test')
@@ -92,6 +93,7 @@ def _check_curves(curves, archs, last, n_total):
     epochs,total = curves['epoch'],curves['n_total']
     if epochs!=sorted(set(epochs)) or not set(map(type, epochs))<={int} or not all(1<=e<=last for e in epochs):
         raise BadInput(f'learning curves of epochs that are not within 1..{last}')
+    if epochs[-1:]!=[last]: raise BadInput(f'learning curves that do not end with epoch {last}')
     if type(total) is not int or total!=n_total:
         raise BadInput(f'learning curves of {str(total)[:40]} images, scores of {n_total}')
     if set(curves['n_correct'])!=set(archs): raise BadInput('learning curves of other networks')
@@ -145,18 +147,20 @@ def check_beside(
 )->dict: # `content`
     "Raises `BadInput` if this cannot lie beside that run."
     try:
-        if content['run']!=record['run'] or content['kind'] not in KINDS:
+        kind = content['kind']
+        if content['run']!=record['run'] or kind not in KINDS:
             raise BadInput('of another run, or of no known kind')
         totals = check_scores(content, list(record['networks']))  # few-shot supernets have three of the nine
         taken = {(s['bn'], s['split']) for s in record['scores']}
         for s in content['scores']:
             if (s['bn'], s['split']) in taken: raise BadInput(f"its scores of {s['bn']} are in the run's own file too")
+            if not KINDS[kind].fullmatch(s['bn']): raise BadInput(f"scores of {s['bn']}: no {kind} has them")
         for s in record['scores']:
             if totals.get(s['split'], s['n_total'])!=s['n_total']:
                 n,part = totals[s['split']],s['split']
                 raise BadInput(f"scores of {n} images on {part}, the run's are of {s['n_total']}")
-        for row in content.get('probes', []):
-            if len(row)!=len(PROBE_COLUMNS) or type(row[-1]) not in (int, float) or abs(row[-1])>MOST:
+        for row in content['probes'] if kind=='probe' else ():
+            if len(row)!=len(PROBE_COLUMNS) or type(row[-1]) not in (int, float) or not abs(row[-1])<=MOST:
                 raise BadInput(f'a probe of {str(row)[:60]}')
         _texts(content)
     except _other_form as e: raise BadInput(f'incomplete, or of another form ({e!s:.60})') from e
@@ -174,14 +178,22 @@ class Results:
         self.folder,self._files,self._frames = Path(folder),{},{}
         if not readonly:
             for folder in (check_writable(self.runs), self.folder/'weights'): remove_stale(folder)
-        elif not self.runs.is_dir():
+        else: self._check()
+
+    def _check(self):
+        "Raises `BadInput` if there are no runs"
+        with said_as(f'results {short(self.folder)}'):
+            if self.runs.is_dir(): return
             old = 'the tables of an earlier version, ' if (self.folder/'runs.csv').exists() else ''
-            raise BadInput(f'{self.folder} holds no results: {old}no folder {self.runs}')
+        raise BadInput(f'{self.folder} holds no results: {old}no folder {self.runs}')
 
     @property
-    def runs(self)->Path: return self.folder/'runs'
+    def runs(self)->Path:
+        "Where the files are."
+        return self.folder/'runs'
 
-    def path(self, run:str, kind:str|None=None)->Path: # Of a run's own file, or of one beside it
+    def path(self, run:str, kind:str|None=None)->Path:
+        "Of a run's own file, or of one beside it."
         return self.runs/(f'{run}.{kind}.json' if kind else f'{run}.json')
 
 # %% ../nbs/04c_store.ipynb #3f15be40
@@ -283,6 +295,7 @@ def add(self:Results,
     "Write one file, whole or not at all; raises `BadInput` for what cannot be, and if the disk is full."
     kind = content.get('kind')
     if not kind: check_run(content)
+    elif not isinstance(content.get('run'), str): raise BadInput(f'{kind}: of no run')
     path,refused = self.path(content['run'], kind),self.refused
     if kind and (why := self._misfit(content)): raise BadInput(f'{path.name}: {why}')
     if path.name in refused: os.replace(path, _free(check_writable(self.folder/'refused')/path.name))
@@ -305,7 +318,7 @@ def _runs(records):
     rows = []
     for r in records:
         c = {k: show_arch(v) if isinstance(v, list) else v for k,v in r['config'].items()}
-        rows.append(c | vars(Recipe()) | c['recipe'] | r['cost'] | r['runtime'] | r['made'] | dict(run=r['run']))
+        rows.append(r['cost'] | r['runtime'] | r['made'] | c | vars(Recipe()) | c['recipe'] | dict(run=r['run']))
     return {k: [row.get(k) for row in rows] for k in TABLES['runs']}
 
 def _scores(records):

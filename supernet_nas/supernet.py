@@ -324,7 +324,9 @@ class SuperNet(nn.Module):
         for name,rule in self.private.items(): self._copy(name, rule, norms)
 
     @property
-    def space(self)->list[Arch]: return search_space(self.max_depths)
+    def space(self)->list[Arch]:
+        "All of its networks."
+        return search_space(self.max_depths)
 
 @patch
 def _norm(self:SuperNet, s):

@@ -141,7 +141,8 @@ class History:
     seconds: float = 0. # Training alone, without what `on_epoch` does
 
     @property
-    def updates(self)->Counter: # How often each architecture was in a step
+    def updates(self)->Counter:
+        "How often each architecture was in a step."
         found = Counter()
         for archs,n in self.paths.items():
             for a in archs: found[a] += n
