@@ -159,7 +159,7 @@ def check_beside(
             if totals.get(s['split'], s['n_total'])!=s['n_total']:
                 n,part = totals[s['split']],s['split']
                 raise BadInput(f"scores of {n} images on {part}, the run's are of {s['n_total']}")
-        for row in content['probes'] if kind=='probe' else ():
+        for row in content['probes'] if kind=='probe' else content.get('probes', []):
             if len(row)!=len(PROBE_COLUMNS) or type(row[-1]) not in (int, float) or not abs(row[-1])<=MOST:
                 raise BadInput(f'a probe of {str(row)[:60]}')
         _texts(content)
