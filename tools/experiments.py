@@ -38,13 +38,16 @@ def levels(seeds):
     three = [supernet_config(s, total['all']//3, f'few_shot_{i}', n_train=FEW) for s in seeds for i in (1,2,3)]
     return few_alone(seeds, total['a third']//9) + own + three
 
-def larger(seed):
-    "27 networks in three stages: four supernets with a third of the FLOPs, and all alone"
-    kw,depths = dict(n_train=FEW, widths=(16,32,64)),(3,3,3)
-    space,epochs = search_space(depths),3*THIRD_FEW['uniform']
-    kinds = [dict(endings=e, bn=bn) for e in (None, 'own') for bn in (None, 'parent')]
-    supernets = [supernet_config(seed, epochs, max_depths=depths, **kind, **kw) for kind in kinds]
-    return supernets + [scratch_config(seed, ALONE['1,000 images'], a, **kw) for a in space]
+LARGER = dict(n_train=FEW, widths=(16,32,64))  # 27 networks in three stages
+JUDGED = (None, None), ('own', None), (None, 'parent')  # endings and `bn` of the supernets that the hypotheses are about
+
+def larger(seeds, kinds=(*JUDGED, ('own', 'parent'))):
+    "Supernets of 27 networks with a third of the FLOPs of training all alone"
+    made = [dict(seed=s, endings=e, bn=bn) for s in seeds for e,bn in kinds]
+    return [supernet_config(**m, epochs=3*THIRD_FEW['uniform'], max_depths=(3,3,3), **LARGER) for m in made]
+
+def larger_alone(seeds):
+    return [scratch_config(s, ALONE['1,000 images'], a, **LARGER) for s in seeds for a in search_space((3,3,3))]
 
 def experiments():
     "Folder and configurations, all of one kind of data"
@@ -68,7 +71,7 @@ def experiments():
     yield 'candidates', few((5, 6, 7)) + few((5, 6, 7), sampler='nested', epochs=THIRD_FEW['nested']) # more FLOPs
     yield 'candidates', few((5, 6, 7), sampler='nested') + few((5, 6, 7), sampler='shallow')
     yield '', few(range(5), sampler='nested')
-    yield '', larger(0)
+    yield '', larger([0])+larger_alone([0])
     yield '', mnist((3, 4, 0, 1, 2), sampler='nested')
     for seed in range(5): yield '', levels([seed])
     yield '', mnist((5, 6, 7))
@@ -78,8 +81,9 @@ def experiments():
     yield '', [c for part in LAYERS for c in few((3, 4), part)]
     yield '', mnist(range(3), dataset='FashionMNIST')
     yield 'fp32', mnist(range(3), None, dataset='FashionMNIST')
+    yield '', larger(range(1, 5), JUDGED)
     yield 'fp32', mnist_alone(range(3), dataset='FashionMNIST')
-    for seed in range(1, 5): yield '', larger(seed)
+    for seed in range(1, 5): yield '', larger_alone([seed])+larger([seed])
 
 if __name__=='__main__':
     p = argparse.ArgumentParser(description=__doc__)
