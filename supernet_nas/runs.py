@@ -97,8 +97,6 @@ def _check_config(c):
         raise BadInput('it mixes a supernet with a network from scratch')
     check_int(c.seed, 'seed', 0, 2**32-1)
     check_int(c.epochs, 'epochs', 1, MOST_EPOCHS)
-    for k in ('n_train', 'recal_images'):
-        if getattr(c, k) is not None: check_int(getattr(c, k), k, 1, 2**31)
     if not isinstance(c.widths, tuple): raise BadInput(f'widths {shown(c.widths)}: give a tuple')
     if not isinstance(c.dataset, str): raise BadInput(f'dataset {shown(c.dataset)}: give a name')
     _check_fixes(vars(c))
@@ -168,7 +166,10 @@ def config_from(
     if odd := sorted(set(saved)-known): raise BadInput(f'its configuration has an unknown field {odd[0][:40]!r}')
     tuples = {k: tuple(v) if isinstance(v, list) else v for k,v in saved.items()}
     try:
-        return _check_config(Config(**tuples|dict(recipe=Recipe(**saved['recipe']))))
+        c = _check_config(Config(**tuples|dict(recipe=Recipe(**saved['recipe']))))
+        for k in ('n_train', 'recal_images'):
+            if getattr(c, k) is not None: check_int(getattr(c, k), k, 1, 2**31)
+        return c
     except (TypeError, ValueError) as e: raise BadInput(f'its configuration: {e}') from e
 
 # %% ../nbs/04b_runs.ipynb #e78412ba

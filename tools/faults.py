@@ -808,7 +808,7 @@ for name,args,says in [('another lr', ('--lr', .2), 'lr is'), ('other batches', 
 kept_training('cut', lambda f: f.write_bytes(f.read_bytes()[:-50]), says='unreadable')
 kept_training('empty', lambda f: f.write_bytes(b''), says='unreadable')
 kept_training('a pickle', lambda f: f.write_bytes(pickle.dumps(Planted())), says='unreadable')
-kept_training('a folder', lambda f: (f.unlink(), f.mkdir()), says='not a regular file')
+kept_training('a folder', lambda f: (f.unlink(), f.mkdir()), says='it is a folder')
 kept_training("somebody else's", lambda f: torch.save(dict(x=1), f), says='of another training')
 for key in ('net', 'opt', 'sched', 'order', 'sampler', 'hist'):
     kept_training(f'without {key}', _state(lambda state, key=key: state.pop(key)), says='damaged')
