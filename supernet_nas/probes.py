@@ -268,7 +268,7 @@ def probe(
     rt:Runtime, # Where it runs
     tick=lambda: None # Called after each step
 )->tuple[SuperNet, list[dict]]: # The trained supernet, and rows of probes
-    "Train a supernet and look inside on the way; what is not defined, as the variance of one batch, has no row."
+    "Train a supernet and look inside on the way."
     rows = []
     def ask(epoch, net, hist):
         if epoch not in (*AT, c.epochs): return
@@ -276,7 +276,7 @@ def probe(
         found += exit_probe(dict.fromkeys((1,2,3), net), data.valid.x[:1000], 'exits')
         if epoch==c.epochs:
             for part in ('valid', 'test'): found += ensemble_probe(net, getattr(data, part), part, rt)
-        rows.extend(r|dict(epoch=epoch) for r in found if math.isfinite(r['value']))
+        rows.extend(r|dict(epoch=epoch) for r in found)
     return run(c, data, rt, tick, ask, stats=())[1], rows
 
 # %% ../nbs/04j_probes.ipynb #b5c6f0a3
@@ -297,6 +297,7 @@ class Prober(Worker):
             nets = {i: load_run(name, f)[0] for i,(name,f) in enumerate(few, 1)}
             rows += [r|dict(epoch=c.epochs) for r in exit_probe(nets, data.valid.x[:1000], 'exits few-shot')]
         scores = fine_tuned(c, net, data, rt)
+        defined = [r for r in rows if math.isfinite(r['value'])]  # the variance of one batch is not
         return dict(run=c.run, kind='probe', networks=networks(net, net.space, data), scores=scores,
-                    probes=[[r.get(k) for k in PROBE_COLUMNS] for r in rows],
+                    probes=[[r.get(k) for k in PROBE_COLUMNS] for r in defined],
                     **circumstances(rt, time.perf_counter()-start, data))
