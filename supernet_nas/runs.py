@@ -80,13 +80,13 @@ def _check_fixes(given):
         if k!='endings': check_fix(k, given.get(k), known)
     if given.get('endings')=='shared': raise BadInput('endings shared: that is the default, leave it out')
 
-def _check_use(kinds, max_depths):
-    "Raises `BadInput` for kinds that do not go together, or one that changes nothing"
-    shape = (1,)*len(max_depths), max_depths, 1, 1
-    check_network(*shape, **kinds)
+def _check_use(c):
+    "Raises `BadInput` for a kind of supernet that is none with its depths"
+    kinds,shape = _kinds(vars(c)),(c.widths, c.max_depths)
     for k,usual in USUAL_KINDS.items():
         if kinds[k]!=usual and count_numbers(*shape, **kinds)==count_numbers(*shape, **kinds|{k: usual}):
-            raise BadInput(f'{k} {kinds[k]}: it changes nothing with depths {show_arch(max_depths)}, leave it out')
+            raise BadInput(f'{k} {kinds[k]}: it changes nothing with depths {show_arch(c.max_depths)}, leave it out')
+    return c
 
 # %% ../nbs/04b_runs.ipynb #41967253
 def _check_config(c):
@@ -119,14 +119,12 @@ def supernet_config(
     "Configuration of a supernet run; raises `BadInput` for what is unknown, would do nothing or cannot be trained."
     max_depths = check_depths(max_depths)
     made = make_sampler(sampler, max_depths)
-    _check_fixes(kw)
-    _check_use(_kinds(kw), max_depths)
     idle = [v for v in (kw.get('loss'), kw.get('gradient')) if v in ('in_place', 'pcgrad')]
     if idle and len(made())==1:
         raise BadInput(f'{idle[0]} with sampler {sampler!r}: it needs several networks in a step: '
                        'choose fair, sandwich, exhaustive, nested or path_dropout')
     kw |= dict(sampler=sampler, max_depths=max_depths, recal_images=RECAL_IMAGES)
-    return _check_config(Config('supernet', seed, epochs, **kw))
+    return _check_use(_check_config(Config('supernet', seed, epochs, **kw)))
 
 def scratch_config(
     seed:int, # Of the run

@@ -39,7 +39,7 @@ def levels(seeds):
     return few_alone(seeds, total['a third']//9) + own + three
 
 LARGER = dict(n_train=FEW, widths=(16,32,64))  # 27 networks in three stages
-JUDGED = (None, None), ('own', None), (None, 'parent')  # endings and `bn` of the supernets that the hypotheses are about
+JUDGED = (None, None), ('own', None), (None, 'parent')  # endings and `bn` that the hypotheses are about
 
 def larger(seeds, kinds=(*JUDGED, ('own', 'parent'))):
     "Supernets of 27 networks with a third of the FLOPs of training all alone"
