@@ -7,7 +7,7 @@ apart in OUT/candidates."""
 import argparse
 from pathlib import Path
 from supernet_nas.engine import Pool
-from supernet_nas.evidence import ADAMW, ALONE, SHARES_FEW, THIRD_FEW, shared
+from supernet_nas.evidence import ADAMW, ALONE, SHARES, SHARES_FEW, THIRD, THIRD_FEW, shared
 from supernet_nas.runs import scratch_config, supernet_config
 from supernet_nas.store import Results
 from supernet_nas.study import Worker, study
@@ -84,14 +84,49 @@ def experiments():
     yield '', larger(range(1, 5), JUDGED)
     yield 'fp32', mnist_alone(range(3), dataset='FashionMNIST')
     for seed in range(1, 5): yield '', larger_alone([seed])+larger([seed])
+    yield from on_gpu()
+
+UNSEEN = 3, 4, 5, 6, 7  # seeds that the prototype of own endings had not seen
+MOVED = 'block2.1@last', 'linear', 'stride2@before', 'linear@first'  # the layers that moved most on 1,000 images
+LONG = 3*SHARES['all']['uniform']  # epochs: the FLOPs of nine trainings of 12
+ON_FASHION = dict(dataset='FashionMNIST', widths=(16,32,64))  # 27 networks
+
+def few_shot(seeds, epochs, **kw):
+    return [supernet_config(s, epochs, f'few_shot_{i}', **kw) for s in seeds for i in (1,2,3)]
+
+def long_ones(seeds, endings):
+    return [supernet_config(s, LONG, endings=endings) for s in seeds]
+
+def on_gpu():
+    "What was computed on a GPU, in fp32: --device cuda --precision fp32"
+    yield 'fp32', mnist(UNSEEN, None, share='all') + few(range(5), None, epochs=SHARES_FEW['all']['uniform'])
+    yield 'fp32', few_shot(range(5), THIRD['few_shot']) + few_shot(range(5), THIRD_FEW['few_shot'], n_train=FEW)
+    yield '', mnist(range(3), share='all', dataset='FashionMNIST')
+    yield 'fp32', mnist(range(3), None, share='all', dataset='FashionMNIST')
+    yield '', long_ones(UNSEEN, 'own')
+    yield 'fp32', long_ones(UNSEEN, None) + [scratch_config(s, 12, a) for s in UNSEEN for a in search_space()]
+    yield '', [c for part in MOVED for c in mnist(UNSEEN[:3], part, share='all')]
+    yield 'fp32', few_shot(UNSEEN[:3], THIRD['uniform']) + few_shot(UNSEEN[:3], SHARES['all']['uniform'])
+    new = range(8, 18)
+    yield '', mnist(new)
+    yield 'fp32', mnist(new, None) + mnist_alone(new)
+    yield 'cuda', mnist(range(5), None) + mnist(range(5)) + mnist_alone(range(5))  # is it the same as on a CPU?
+    yield '', mnist(range(5), 'convolution') + mnist(range(3), 'norm') + mnist(range(3), 'norm_linear')
+    yield '', [supernet_config(s, SHARES['all']['uniform'], max_depths=(3,3,3), endings=e, bn=bn, **ON_FASHION)
+               for s in range(3) for e,bn in (*JUDGED, ('own', 'parent'))]
+    yield '', [scratch_config(s, ALONE['MNIST'], a, **ON_FASHION) for s in range(3) for a in search_space((3,3,3))]
+    yield '', mnist(range(3), share='all')
+    yield 'fp32', mnist(range(3), None, share='all')
+    yield '', [c for part in LAYERS if part not in MOVED for c in mnist(UNSEEN[:3], part, share='all')]
 
 if __name__=='__main__':
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument('out'); p.add_argument('--jobs', type=int, default=2)
     p.add_argument('--skip', type=int, default=0, help='lists that are passed over')
     p.add_argument('--fashion', help="folder with Fashion-MNIST's files")
+    p.add_argument('--device', default='auto'); p.add_argument('--precision', default='auto')
     args = p.parse_args()
     for folder,configs in list(experiments())[args.skip:]:
         c = configs[0]
         root = args.fashion if c.dataset=='FashionMNIST' else None
-        study(configs, Results(Path(args.out)/folder), Worker(c.dataset, root, c.n_train), Pool(args.jobs))
+        study(configs, Results(Path(args.out)/folder), Worker(c.dataset, root, c.n_train, args.device, args.precision), Pool(args.jobs))
