@@ -6,6 +6,7 @@ from scratch, are repeated into OUT/fp32. What is judged on validation, with see
 apart in OUT/candidates."""
 import argparse
 from pathlib import Path
+import graphs
 from supernet_nas.engine import Pool
 from supernet_nas.evidence import ADAMW, ALONE, SHARES, SHARES_FEW, THIRD, THIRD_FEW, shared
 from supernet_nas.runs import scratch_config, supernet_config
@@ -129,4 +130,5 @@ if __name__=='__main__':
     for folder,configs in list(experiments())[args.skip:]:
         c = configs[0]
         root = args.fashion if c.dataset=='FashionMNIST' else None
-        study(configs, Results(Path(args.out)/folder), Worker(c.dataset, root, c.n_train, args.device, args.precision), Pool(args.jobs))
+        worker = (graphs.Worker if args.device=='cuda' else Worker)(c.dataset, root, c.n_train, args.device, args.precision)
+        study(configs, Results(Path(args.out)/folder), worker, Pool(args.jobs))
