@@ -79,7 +79,7 @@ class Worker(study.Worker):
 
 def _some_steps(n, root, replay):
     "Weights and statistics after `n` steps, and seconds of a step"
-    data,stamps = load_data(root=root).train,[]
+    data,stamps = load_data('MNIST', root).train,[]
     torch.manual_seed(0)
     net,draw = SuperNet(endings='own'),make_sampler('uniform', (3,3), 0)
     some = type(data)(data.x[:128*n], data.y[:128*n])
