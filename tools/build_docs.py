@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from execnb.nbio import read_nb
 from nbdev.config import get_config
 from nbdev.processors import FilterDefaults, mv_exports
-from supernet_nas.evidence import Evidence, alone, contrast, fp32_first, shared, show, unseen
+from supernet_nas.evidence import Evidence, alone, confirming, contrast, fp32_first, shared, show
 from supernet_nas.report import pairs, table
 from supernet_nas.store import Results
 import draw_data
@@ -48,30 +48,32 @@ def drawing(m):
     return raw(picker(svg) if m[2].endswith('supernet.svg') else f'<figure class="drawing">{svg}</figure>')
 
 OWN = 'own endings, per node', 'from scratch, seeds of own endings', 'gap with own endings'
+SEEDS = 'seeds of own endings'
 
 def picked():
     "The pair that the interactive figure shows, and its table"
     ev = Evidence(Results(ROOT/'results', readonly=True))
     p = next(p for p in pairs(ev) if (p.sup, p.scr)==(shared(), alone()))
-    fresh,own = fp32_first(ev.results, unseen),shared(endings='own')  # other seeds, see chapter 5b
-    gaps = contrast(fresh.gap(own, alone()))
-    assert gaps.n['mean']==len(p.seeds)
-    arms = [fresh.accuracy(s) for s in (own, alone())]
+    fresh,own = fp32_first(ev.results, confirming),shared(endings='own')  # other seeds, see chapter 5b
+    by_seed = fresh.gap(own, alone())
+    gaps,arms = contrast(by_seed),[fresh.accuracy(s).loc[by_seed.index] for s in (own, alone())]
     scores = [[show(dict(mean=x[a].mean(), std=x[a].std(), n=len(x))) for a in x] for x in arms]
-    return p, table(ev, p).assign(**dict(zip(OWN, (*scores, [show(gaps.loc[a]) for a in arms[0]]))))
+    columns = dict(zip(OWN, (*scores, [show(gaps.loc[a]) for a in arms[0]])))
+    return p, table(ev, p).assign(seeds=len(p.seeds), **columns, **{SEEDS: len(by_seed)})
 
 INHERITED = {k: f'inherited, {k}' for k in ('shared', 'recalibrated', 'per node')}
 
 def by_endings(t):
     "What the interactive figure says of each network, by the choice of endings"
-    plain,own = t.drop(columns=[*OWN]),t.drop(columns=[*INHERITED.values(), 'from scratch', 'gap'])
-    rows = zip(plain.to_dict('records'), own.rename(columns={OWN[1]: 'from scratch'}).to_dict('records'))
+    plain,own = t.drop(columns=[*OWN, SEEDS]),t.drop(columns=[*INHERITED.values(), 'from scratch', 'gap', 'seeds'])
+    names = {OWN[1]: 'from scratch', SEEDS: 'seeds'}
+    rows = zip(plain.to_dict('records'), own.rename(columns=names).to_dict('records'))
     return [dict(shared=s, own=o) for s,o in rows]
 
 def picker(svg):
     "The interactive figure; its numbers are those of one comparison's table"
     p,t = picked()
-    t = t.drop(columns='binomial').assign(seeds=len(p.seeds)).rename(columns={'arch': 'd₁,d₂'}|INHERITED)
+    t = t.drop(columns='binomial').rename(columns={'arch': 'd₁,d₂'}|INHERITED)
     caption = (f'{p.name}. Test accuracy in %, ± standard deviation over seeds: inherited from the supernet with '
                'three kinds of BatchNorm statistics, which this chapter is about, and from scratch. Gap: per node '
                'minus from scratch, in percentage points with its 95 % interval. With own endings each depth of '
