@@ -1,6 +1,6 @@
 """The step of `train` as CUDA graphs, one for each architecture: the same arithmetic without Python's share of the time
 
-On an H100 a step of these small networks is 5 ms of Python and less than 1 ms of computing. `replayed()` makes
+On an H100 most of a step of these small networks is Python's (`results/graphs.log`). `replayed()` makes
 `train` record a step the first time that an architecture is drawn and replay it from then on, with the update of SGD
 in the graph. Rounding differs from the usual step in the last bits; `python tools/graphs.py` compares the two."""
 import contextlib, sys, time
@@ -92,6 +92,7 @@ if __name__=='__main__':
     root = sys.argv[1] if len(sys.argv)>1 else None
     for n in (20, 400):
         (a,slow),(b,fast),(c,_) = (_some_steps(n, root, replay) for replay in (False, True, False))
-        def apart(a, b): return max(((a[k]-b[k]).abs().max()/a[k].abs().max().clamp(min=1e-6)).item() for k in a if a[k].is_floating_point())
+        real = [k for k in a if a[k].is_floating_point()]
+        def apart(a, b): return max(((a[k]-b[k]).abs().max()/a[k].abs().max().clamp(min=1e-6)).item() for k in real)
         print(f'{n} steps: apart by {apart(a, b):.1e} of the largest, two usual ones by {apart(a, c):.1e}; '
               f'{1000*slow:.2f} and {1000*fast:.2f} ms a step', flush=True)
