@@ -121,6 +121,13 @@ def _folder(out):
     return out
 
 # %% ../nbs/05a_commands.ipynb #99ec34f4
+def _beside(own):
+    "What only a supernet has, of all that a study trains: as drawn, and with own endings where these are a difference"
+    plain = own.keys()<={'sampler', 'max_depths'} and not own.get('sampler', '').startswith('few_shot')
+    try: supernet_config(0, 1, **dict(sampler='uniform')|own, endings='own')
+    except BadInput: plain = False
+    return [own, own|dict(endings='own')] if plain else [own]
+
 @delegates(training_options)
 def supernet_study(
     supernet_epochs:int=SUPERNET_EPOCHS, # Epochs of the supernet
@@ -131,13 +138,15 @@ def supernet_study(
     cluster:str=None, # Compute on a Ray cluster: auto, or its address
     gpu_share:float=None, # On a cluster: share of a GPU for each run; default: a CPU
     keep:bool=False, # Keep the weights of the networks from scratch too
+    endings:str=None, # shared: the supernet as drawn alone; own or linear: that alone; default: as drawn, and own
     **kwargs
 ):
-    "Train a supernet and the same networks from scratch, compare them on the test set, write tables and figures."
+    "Train supernets and the same networks from scratch, compare them on the test set, write tables and figures."
     check_limits(supernet_epochs=supernet_epochs, scratch_epochs=scratch_epochs)
-    own,both,worker = training_options(**kwargs)
+    own,both,worker = training_options(**kwargs, endings=None if endings=='shared' else endings)
     seeds,worker = parse_ints(seeds, 'seeds'),replace(worker, threads=worker.threads or 1, keep=keep)
-    configs = [supernet_config(s, supernet_epochs, **own, **both) for s in seeds]
+    kinds = _beside(own) if endings is None else [own]
+    configs = [supernet_config(s, supernet_epochs, **kind, **both) for s in seeds for kind in kinds]
     configs += [scratch_config(s, scratch_epochs, a, **both) for s in seeds for a in search_space(own['max_depths'])]
     engine = engine_for(worker, jobs, cluster, gpu_share)
     if cluster and not gpu_share and worker.device=='auto': worker = replace(worker, device='cpu')

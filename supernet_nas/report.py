@@ -31,6 +31,7 @@ class Pair:
     seeds: tuple[int, ...] # Those that have both in full
     lost: str = '' # Which seeds do not count, and what they lack
     mark: str = '' # Tells folders of one name apart
+    ended: Setting|None = None # The same supernets with own endings, where there are some for all of these seeds
 
     @property
     def name(self)->str:
@@ -75,6 +76,11 @@ def _trained(ev, setting, archs):
     for seed,r in ev.of[setting]: found.setdefault(seed, set()).update(set(r['networks'])&set(archs))
     return {s: has for s,has in found.items() if has}
 
+def _with_endings(ev, sup, seeds):
+    "Of a supernet as drawn, the setting with own endings, if it has these seeds"
+    ended = replace(sup, endings='own')
+    return ended if not sup.fixes and {*seeds}<={s for s,_ in ev.of.get(ended, ())} else None
+
 def _listed(items):
     items = list(map(str, items))
     return '; '.join(items[:3]) + (f' and {len(items)-3} more' if len(items)>3 else '')
@@ -105,7 +111,7 @@ def pairs(
         has,sups = _trained(ev, scr, archs),{s for s,_ in ev.of[sup]}
         seeds = sorted(s for s in sups if has.get(s)==set(archs))
         if not seeds: continue
-        p = Pair(sup, scr, tuple(seeds), _lost(seeds, sups, has, archs))
+        p = Pair(sup, scr, tuple(seeds), _lost(seeds, sups, has, archs), ended=_with_endings(ev, sup, seeds))
         if p.slug in names: p = replace(p, mark='-'+hashlib.sha256(repr((sup, scr)).encode()).hexdigest()[:8])
         names.add(p.slug)
         found.append(p)
@@ -136,6 +142,7 @@ def accuracies(self:Pair,
     ways = dict(shared='shared', recalibrated='recalibrated', node=self.by)  # how inherited networks are scored
     inherited = {name: ev.accuracy(self.sup, k, split) for k,name in ways.items()}
     inherited = {k: d[d.index.isin(self.seeds)] for k,d in inherited.items() if len(d)}
+    if self.ended: inherited['own endings'] = ev.accuracy(self.ended, 'node', split).loc[[*self.seeds]]
     own = ev.accuracy(self.scr, None, split, list(inherited[self.by]))
     return inherited|{'from scratch': own[own.index.isin(self.seeds)]}
 
@@ -185,10 +192,12 @@ def headline(ev:Evidence, p:Pair)->str: # One paragraph
     inherited = f"{mean[p.by]:.2f} % on test on average with statistics {p.by}"
     again = f", recalibrated {mean['recalibrated']:.2f} %" if 'recalibrated' in acc else ''
     seeds = f"(n = {n} seed{'s' if n>1 else ''})"
+    ended = contrast(acc['own endings'], acc['from scratch']).loc['mean'] if p.ended else None
+    added = f' With own endings the mean gap is {show(ended)} points.' if p.ended else ''
     return (f"The {len(each)} inherited networks reach {inherited}{again}{shared}. From scratch "
         f"they reach {mean['from scratch']:.2f} %: a mean gap of {show(whole)} points"
         f"{', 95 % interval over seeds' if pd.notna(whole.lo) else ''} (single networks {each.min():+.2f} to "
-        f"{each.max():+.2f}), for {flops.supernet/flops.scratch:.0%} of the training FLOPs {seeds}.")
+        f"{each.max():+.2f}), for {flops.supernet/flops.scratch:.0%} of the training FLOPs {seeds}.{added}")
 
 # %% ../nbs/04k_report.ipynb #d0534a89
 def mixing(
@@ -197,7 +206,8 @@ def mixing(
 )->list[str]: # One sentence for each thing that is mixed; empty if nothing is
     "What differs between the machines that trained a pair's runs."
     archs = {show_arch(a) for a in search_space(p.sup.max_depths)}
-    runs = [r for q in (p.sup, p.scr) for s,r in ev.of[q] if s in p.seeds and set(r['networks'])<=archs]
+    settings = [s for s in (p.sup, p.ended, p.scr) if s]
+    runs = [r for q in settings for s,r in ev.of[q] if s in p.seeds and set(r['networks'])<=archs]
     out = []
     for k in ('precision', 'device', 'threads', 'torch'):
         counts = pd.Series([(r['runtime']|r['made'])[k] for r in runs]).value_counts().sort_index()
@@ -365,6 +375,7 @@ def report(
     ev,top = Evidence(results),results.folder/'report'
     ps = pairs(ev)
     asked = [p for p in ps if _has_both(ev, p, set(only))] if only else main_pairs(ps)
+    if only: asked = [p for p in asked if p.sup not in {q.ended for q in asked}]  # own endings stand beside the others
     if not asked: print(_nothing(ev))
     curves = [p for p in asked if len(family(asked, p))>1]
     shown = asked if len(asked)<=9 else curves  # not all of many

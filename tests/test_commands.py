@@ -113,7 +113,7 @@ def test_calibrate_once(study):
 
 def test_fixes_from_the_command_line(root, tmp_path):
     "Each fix is another run of the same supernet, and is reported"
-    out,fixes = tmp_path/'out',['', '--sampler nested --bn affine --head node', '--loss in_place --sampler fair',
+    out,fixes = tmp_path/'out',['--endings shared', '--sampler nested --bn affine --head node', '--loss in_place --sampler fair',
         '--loss teacher', '--gradient pcgrad --sampler nested --state separate']
     space = '--depths', '2,2'  # nested needs a last block to choose from
     for fix in fixes: said = succeeds('supernet_study', *study_options(root, out, *space), *fix.split())
@@ -121,6 +121,20 @@ def test_fixes_from_the_command_line(root, tmp_path):
     losses = [r['cost']['train_loss'] for r in records(out).values() if r['config']['arm']=='supernet']
     assert len(losses)==len(set(losses))==len(fixes)
     assert len([f for f in (out/'report').iterdir() if f.is_dir()])==len(fixes)
+
+def test_own_endings_beside(root, tmp_path):
+    "A study without fixes has a second supernet, which is another and stands in the same table"
+    out = tmp_path/'out'
+    options = study_options(root, out, '--depths', '1,2')
+    said = succeeds('supernet_study', *options)
+    assert '4 runs, 0 already' in said and 'With own endings the mean gap is' in said
+    found = [r for r in records(out).values() if r['config']['arm']=='supernet']
+    assert sorted(r['config'].get('endings', '') for r in found)==['', 'own']
+    assert len({r['cost']['train_loss'] for r in found})==2
+    folder, = (f for f in (out/'report').iterdir() if f.is_dir())
+    table = pd.read_csv(folder/'summary.csv').query('split=="test"').groupby('way')['mean'].first()
+    assert {'per node', 'own endings', 'from scratch'}<=set(table.index)
+    assert '3 runs, 3 already' in succeeds('supernet_study', *options, '--endings', 'shared')
 
 def test_probe_needs_its_runs(study):
     refused('supernet_probe', '--seeds', '0,7', '--out', study[1], says=('seeds 0, 7', 'run supernet_study first'))

@@ -175,7 +175,7 @@ def study(tmp_path_factory):
         with pytest.MonkeyPatch.context() as m:
             m.setattr(report, 'report', lambda results, runs: None)
             commands.supernet_study(1, 1, '0', str(out), widths='4,8', depths='1,2', dataset='KMNIST',
-                data_root=str(data), device='cpu', **kw)
+                data_root=str(data), device='cpu', endings='shared', **kw)
         return numbers(out)
     return compute
 

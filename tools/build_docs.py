@@ -59,7 +59,7 @@ def picked():
     gaps,arms = contrast(by_seed),[fresh.accuracy(s).loc[by_seed.index] for s in (own, alone())]
     scores = [[show(dict(mean=x[a].mean(), std=x[a].std(), n=len(x))) for a in x] for x in arms]
     columns = dict(zip(OWN, (*scores, [show(gaps.loc[a]) for a in arms[0]])))
-    return p, table(ev, p).assign(seeds=len(p.seeds), **columns, **{SEEDS: len(by_seed)})
+    return p, table(ev, p).drop(columns='own endings').assign(seeds=len(p.seeds), **columns, **{SEEDS: len(by_seed)})
 
 INHERITED = {k: f'inherited, {k}' for k in ('shared', 'recalibrated', 'per node')}
 
