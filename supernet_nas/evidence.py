@@ -174,8 +174,8 @@ CONFIRMING = range(8, 18)  # seeds on MNIST
 def confirming(
     c:Config # Of a run
 )->bool:
-    "As `unseen`, but of the supernets on MNIST with a third of the FLOPs only those of the last test."
-    a_third = (c.arm, c.dataset, c.n_train, c.epochs)==('supernet', 'MNIST', None, THIRD['uniform'])
+    "As `unseen`, but of uniform supernets on MNIST with a third of the FLOPs only those of the last test."
+    a_third = (c.sampler, c.dataset, c.n_train, c.epochs)==('uniform', 'MNIST', None, THIRD['uniform'])
     return c.seed in CONFIRMING if a_third else unseen(c)
 
 # %% ../nbs/04h_evidence.ipynb #5f2c81ab

@@ -1,10 +1,9 @@
 """The runs behind chapters 05b, 05f and 05g, in the order in which they are worth most: python tools/experiments.py OUT
 
-What OUT already has is not computed again. The hypotheses that they test stand in these chapters. The machine
-of these runs has no bf16 arithmetic, that of the earlier ones had: so the baselines, shared endings and networks
-from scratch, are repeated into OUT/fp32. What is judged on validation, with seeds that nothing else uses, is kept
-apart in OUT/candidates."""
-import argparse
+What OUT already has is not computed again. The hypotheses that they test stand in these chapters. The machine of
+the first of these runs has no bf16 arithmetic, that of the earlier ones had: so the baselines, shared endings and
+networks from scratch, are repeated into OUT/fp32. What is judged on validation, with seeds that nothing else uses, is
+kept apart in OUT/candidates."""
 from pathlib import Path
 import graphs
 from supernet_nas.engine import Pool
@@ -107,7 +106,7 @@ def on_gpu():
     yield 'fp32', mnist(CONFIRMING, None) + mnist_alone(CONFIRMING)
 
 def left():
-    "Not computed yet"
+    "Not computed yet, but two seeds of the first"
     yield '', mnist(range(5), 'convolution') + mnist(range(3), 'norm') + mnist(range(3), 'norm_linear')
     yield '', mnist(range(3), share='all', dataset='FashionMNIST')
     yield 'fp32', mnist(range(3), None, share='all', dataset='FashionMNIST')

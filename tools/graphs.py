@@ -2,7 +2,8 @@
 
 On an H100 most of a step of these small networks is Python's (`results/graphs.log`). `replayed()` makes
 `train` record a step the first time that an architecture is drawn and replay it from then on, with the update of SGD
-in the graph. Rounding differs from the usual step in the last bits; `python tools/graphs.py` compares the two."""
+in the graph. Rounding differs from the usual step in the last bits; `python tools/graphs.py` compares the two.
+Momenta are not in the optimizer: not for `resume` or `state`."""
 import contextlib, sys, time
 import torch
 from supernet_nas import study, train as trained
