@@ -4,6 +4,7 @@ What OUT already has is not computed again. The hypotheses that they test stand 
 the first of these runs has no bf16 arithmetic, that of the earlier ones had: so the baselines, shared endings and
 networks from scratch, are repeated into OUT/fp32. What is judged on validation, with seeds that nothing else uses, is
 kept apart in OUT/candidates."""
+import argparse
 from pathlib import Path
 import graphs
 from supernet_nas.engine import Pool
