@@ -123,10 +123,11 @@ def _folder(out):
 # %% ../nbs/05a_commands.ipynb #99ec34f4
 def _beside(own):
     "What only a supernet has, of all that a study trains: as drawn, and with own endings where these are a difference"
-    plain = own.keys()<={'sampler', 'max_depths'} and not own.get('sampler', '').startswith('few_shot')
-    try: supernet_config(0, 1, **dict(sampler='uniform')|own, endings='own')
-    except BadInput: plain = False
-    return [own, own|dict(endings='own')] if plain else [own]
+    if own.keys()-{'sampler', 'max_depths'} or own.get('sampler', '').startswith('few_shot'): return [own]
+    ended = own|dict(endings='own')
+    try: supernet_config(0, 1, **ended)
+    except BadInput: return [own]
+    return [own, ended]
 
 @delegates(training_options)
 def supernet_study(

@@ -192,8 +192,10 @@ def headline(ev:Evidence, p:Pair)->str: # One paragraph
     inherited = f"{mean[p.by]:.2f} % on test on average with statistics {p.by}"
     again = f", recalibrated {mean['recalibrated']:.2f} %" if 'recalibrated' in acc else ''
     seeds = f"(n = {n} seed{'s' if n>1 else ''})"
-    ended = contrast(acc['own endings'], acc['from scratch']).loc['mean'] if p.ended else None
-    added = f' With own endings the mean gap is {show(ended)} points.' if p.ended else ''
+    added = ''
+    if p.ended:
+        ended = contrast(acc['own endings'], acc['from scratch']).loc['mean']
+        added = f' With own endings the mean gap is {show(ended)} points.'
     return (f"The {len(each)} inherited networks reach {inherited}{again}{shared}. From scratch "
         f"they reach {mean['from scratch']:.2f} %: a mean gap of {show(whole)} points"
         f"{', 95 % interval over seeds' if pd.notna(whole.lo) else ''} (single networks {each.min():+.2f} to "
@@ -360,9 +362,11 @@ def _nothing(ev):
     return (f'{ev.results.folder}: nothing to compare ({found}): '
             'no supernet beside all of its networks from scratch, of the same setting and seed')
 
-def _has_both(ev, p, only):
-    "Whether runs of these names are in both arms of a pair"
-    return all(any(r['run'] in only for _,r in ev.of[s]) for s in (p.sup, p.scr))
+def _of_runs(ev, ps, only):
+    "Pairs with runs of these names in both arms, but those that stand beside another as its own endings"
+    found = [p for p in ps if all(any(r['run'] in only for _,r in ev.of[s]) for s in (p.sup, p.scr))]
+    beside = {p.ended for p in found}
+    return [p for p in found if p.sup not in beside]
 
 # %% ../nbs/04k_report.ipynb #a13f0a8e
 def report(
@@ -374,8 +378,7 @@ def report(
     _refused(results)
     ev,top = Evidence(results),results.folder/'report'
     ps = pairs(ev)
-    asked = [p for p in ps if _has_both(ev, p, set(only))] if only else main_pairs(ps)
-    if only: asked = [p for p in asked if p.sup not in {q.ended for q in asked}]  # own endings stand beside the others
+    asked = _of_runs(ev, ps, set(only)) if only else main_pairs(ps)
     if not asked: print(_nothing(ev))
     curves = [p for p in asked if len(family(asked, p))>1]
     shown = asked if len(asked)<=9 else curves  # not all of many

@@ -22,8 +22,8 @@ def mnist(seeds, endings='own', share='a third', sampler='uniform', **kw):
     epochs = shared('MNIST', share, sampler, endings=endings).epochs
     return [supernet_config(s, epochs, sampler, endings=endings, **kw) for s in seeds]
 
-def mnist_alone(seeds, **kw):
-    return [scratch_config(s, ALONE['MNIST'], a, **kw) for s in seeds for a in search_space()]
+def mnist_alone(seeds, epochs=ALONE['MNIST'], **kw):
+    return [scratch_config(s, epochs, a, **kw) for s in seeds for a in search_space()]
 
 def few(seeds, endings='own', sampler='uniform', epochs=None, **kw):
     epochs = epochs or shared('1,000 images', sampler=sampler, endings=endings).epochs
@@ -32,23 +32,25 @@ def few(seeds, endings='own', sampler='uniform', epochs=None, **kw):
 def few_alone(seeds, epochs=ALONE['1,000 images'], **kw):
     return [scratch_config(s, epochs, a, n_train=FEW, **kw) for s in seeds for a in search_space()]
 
+def few_shot(seeds, epochs, **kw):
+    return [supernet_config(s, epochs, f'few_shot_{i}', **kw) for s in seeds for i in (1,2,3)]
+
 def levels(seeds):
     "How much is shared, at the FLOPs of 120 and of 360 epochs of a supernet, where that is not among the others"
     total = {share: SHARES_FEW[share]['uniform'] for share in ('a third', 'all')}
     own = [supernet_config(s, total['all'], endings='own', n_train=FEW) for s in seeds]
-    three = [supernet_config(s, total['all']//3, f'few_shot_{i}', n_train=FEW) for s in seeds for i in (1,2,3)]
-    return few_alone(seeds, total['a third']//9) + own + three
+    return few_alone(seeds, total['a third']//9) + own + few_shot(seeds, total['all']//3, n_train=FEW)
 
-LARGER = dict(n_train=FEW, widths=(16,32,64))  # 27 networks in three stages
+LARGER,DEPTHS = dict(n_train=FEW, widths=(16,32,64)),(3,3,3)  # 27 networks in three stages
 JUDGED = (None, None), ('own', None), (None, 'parent')  # endings and `bn` that the hypotheses are about
 
-def larger(seeds, kinds=(*JUDGED, ('own', 'parent'))):
+def larger(seeds, kinds=(*JUDGED, ('own', 'parent')), epochs=3*THIRD_FEW['uniform'], data=LARGER):
     "Supernets of 27 networks with a third of the FLOPs of training all alone"
     made = [dict(seed=s, endings=e, bn=bn) for s in seeds for e,bn in kinds]
-    return [supernet_config(**m, epochs=3*THIRD_FEW['uniform'], max_depths=(3,3,3), **LARGER) for m in made]
+    return [supernet_config(**m, epochs=epochs, max_depths=DEPTHS, **data) for m in made]
 
-def larger_alone(seeds):
-    return [scratch_config(s, ALONE['1,000 images'], a, **LARGER) for s in seeds for a in search_space((3,3,3))]
+def larger_alone(seeds, epochs=ALONE['1,000 images'], data=LARGER):
+    return [scratch_config(s, epochs, a, **data) for s in seeds for a in search_space(DEPTHS)]
 
 def experiments():
     "Folder and configurations, all of one kind of data"
@@ -93,14 +95,11 @@ MOVED = 'block2.1@last', 'linear', 'stride2@before', 'linear@first'  # the layer
 LONG = 3*SHARES['all']['uniform']  # epochs: the FLOPs of nine trainings of 12
 ON_FASHION = dict(dataset='FashionMNIST', widths=(16,32,64))  # 27 networks
 
-def few_shot(seeds, epochs, **kw):
-    return [supernet_config(s, epochs, f'few_shot_{i}', **kw) for s in seeds for i in (1,2,3)]
-
 def on_gpu():
     "Computed on a GPU, in fp32: --device cuda --precision fp32"
     yield 'fp32', mnist(UNSEEN, None, share='all') + few(range(5), None, epochs=SHARES_FEW['all']['uniform'])
     yield 'fp32', few_shot(range(5), THIRD['few_shot']) + few_shot(range(5), THIRD_FEW['few_shot'], n_train=FEW)
-    yield 'fp32', [scratch_config(s, 12, a) for s in UNSEEN for a in search_space()]
+    yield 'fp32', mnist_alone(UNSEEN, 3*ALONE['MNIST'])
     yield '', [c for part in MOVED for c in mnist(UNSEEN[:3], part, share='all')]
     yield 'fp32', few_shot(UNSEEN[:3], THIRD['uniform'])
     yield '', mnist(CONFIRMING)
@@ -113,9 +112,8 @@ def left():
     yield 'fp32', mnist(range(3), None, share='all', dataset='FashionMNIST')
     yield '', [supernet_config(s, LONG, endings='own') for s in UNSEEN]
     yield 'fp32', [supernet_config(s, LONG) for s in UNSEEN] + few_shot(UNSEEN[:3], SHARES['all']['uniform'])
-    yield '', [scratch_config(s, ALONE['MNIST'], a, **ON_FASHION) for s in range(3) for a in search_space((3,3,3))]
-    yield '', [supernet_config(s, SHARES['all']['uniform'], max_depths=(3,3,3), endings=e, bn=bn, **ON_FASHION)
-               for s in range(3) for e,bn in JUDGED]
+    yield '', larger_alone(range(3), ALONE['Fashion-MNIST'], ON_FASHION)
+    yield '', larger(range(3), JUDGED, SHARES['all']['uniform'], ON_FASHION)
     yield '', mnist(range(3), share='all')
     yield 'fp32', mnist(range(3), None, share='all')
     yield '', [c for part in LAYERS if part not in MOVED for c in mnist(UNSEEN[:3], part, share='all')]
