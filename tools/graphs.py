@@ -3,7 +3,7 @@
 On an H100 most of a step of these small networks is Python's (`results/graphs.log`). `replayed()` makes
 `train` record a step the first time that an architecture is drawn and replay it from then on, with the update of SGD
 in the graph. Rounding differs from the usual step in the last bits; `python tools/graphs.py` compares the two.
-Momenta are not in the optimizer: not for `resume` or `state`."""
+Momenta are not in the optimizer: a training that goes on from a checkpoint, or a run with a `state`, is not replayed."""
 import contextlib, sys, time
 import torch
 from supernet_nas import study, train as trained
@@ -18,8 +18,10 @@ class Replayed:
     def __init__(self, eager): self.eager,self.opt = eager,None
 
     def __call__(self, net, x, y, archs, opt, rt, loss, gradient, max_label):
+        began_here = opt is self.opt or not opt.state
         usual = rt.precision=='fp32' and loss is cross_entropy and gradient is None and type(opt) is torch.optim.SGD
-        if rt.device!='cuda' or not usual: return self.eager(net, x, y, archs, opt, rt, loss, gradient, max_label)
+        if not (rt.device=='cuda' and usual and began_here):
+            return self.eager(net, x, y, archs, opt, rt, loss, gradient, max_label)
         if opt is not self.opt: self._begin(net, opt)
         key = tuple(archs),x.shape
         if key not in self.steps: self.steps[key] = self._record(net, x, y, archs, opt, rt, max_label)
@@ -74,6 +76,7 @@ def replayed():
 class Worker(study.Worker):
     "Computes runs so"
     def __call__(self, task, tick):
+        if task.what.state: return super().__call__(task, tick)
         with replayed(): found = super().__call__(task, tick)
         torch.cuda.empty_cache() # graphs keep their memory
         return found
