@@ -3,7 +3,8 @@
 On an H100 most of a step of these small networks is Python's (`results/graphs.log`). `replayed()` makes
 `train` record a step the first time that an architecture is drawn and replay it from then on, with the update of SGD
 in the graph. Rounding differs from the usual step in the last bits; `python tools/graphs.py` compares the two.
-Momenta are not in the optimizer: a training that goes on from a checkpoint, or a run with a `state`, is not replayed."""
+Momenta are not in the optimizer: a training that goes on from a checkpoint, or a run with a
+`state`, is not replayed."""
 import contextlib, sys, time
 import torch
 from supernet_nas import study, train as trained
