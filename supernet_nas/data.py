@@ -39,6 +39,7 @@ def shown(
     try: return short(_repr.repr(value), 80)
     except Exception: return f'a value of type {type(value).__name__}'  # such as an integer of 5,000 digits
 
+# %% ../nbs/00_data.ipynb #5c1cd27d
 def _why(e:Exception)->str:
     "The system's reason, without its number"
     return getattr(e, 'strerror', None) or str(e)

@@ -165,6 +165,7 @@ def private_layers(
         found[layer] = rule
     return found
 
+# %% ../nbs/02_supernet.ipynb #d823f795
 def _rules_of(layer, max_depths):
     "What a layer can have copies by"
     stages = len(max_depths)
@@ -328,6 +329,7 @@ class SuperNet(nn.Module):
         "All of its networks."
         return search_space(self.max_depths)
 
+# %% ../nbs/02_supernet.ipynb #0f714331
 @patch
 def _norm(self:SuperNet, s):
     "What makes the BatchNorms of a stage; the first has one node"
@@ -352,6 +354,7 @@ def _copy(self:SuperNet, name, rule, norms):
         more = [make_layer(layer, w[s], w[s], 1, norms[s]) for _ in range(n)]
         self.blocks[s].layers[i] = Switch([self.blocks[s].layers[i], *more])
 
+# %% ../nbs/02_supernet.ipynb #0e4e4822
 def _place(name):
     "What is called so: 'stride' or 'block', its stage and its place there, from 0"
     kind,_,where = name.partition('.')

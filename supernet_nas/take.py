@@ -146,7 +146,7 @@ def draw_disagreements(
 def folded(
     net:SubNet # Stays as it is
 )->SubNet: # In eval mode, on the CPU; each convolution has a bias
-    "The same function without the BatchNorms that follow a convolution."
+    "The same function, the BatchNorm of each `ConvBNReLU` put into its convolution."
     if not isinstance(net, SubNet): raise BadInput(f'network {shown(type(net).__name__)}: give a SubNet')
     net = copy.deepcopy(net).cpu().float().eval()
     for m in net.modules():

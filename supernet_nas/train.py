@@ -390,7 +390,7 @@ def train(
     epochs:int, # Passes over `split`: `steps_per_epoch` batches of a `Split`, else all; the schedule ends with the last
     sampler:Sampler|None=None, # Says which architectures make a step
     recipe:Recipe=Recipe(), # Hyper-parameters
-    seed:int=0, # Order of the images
+    seed:int=0, # Order of the images, and what `transform` draws; weights and sampler have seeds of their own
     rt:Runtime|None=None, # None: `runtime()`
     on_epoch=None, # Called with (epoch, net, history) after each epoch, 1-based
     tick=None, # Called after each step; None: an own progress bar
@@ -402,7 +402,7 @@ def train(
     schedule=None, # Makes one of (optimizer, steps), stepped after each update; None: one cycle, its peak the rate
     resume=None # A `Checkpoint` ([files](04a_files.ipynb)), written after each epoch and gone on from
 )->History:
-    "Train `net` in place. Raises `BadInput`, and `FloatingPointError` if the loss diverges."
+    "Train `net` in place; it stays in training mode. Raises `BadInput`, `FloatingPointError` if the loss diverges."
     calls = dict(on_epoch=on_epoch, tick=tick, loss=loss, gradient=gradient, state=state, transform=transform,
                  optimizer=optimizer, schedule=schedule)
     _check_training(net, split, epochs, sampler, recipe, calls)
