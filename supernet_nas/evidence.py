@@ -416,6 +416,19 @@ def seed_agreement(self:Evidence,
     found = {k: dict(mean=np.mean(t), lowest=np.min(t), highest=np.max(t), pairs=len(t)) for k,t in pairs.items() if t}
     return pd.DataFrame(found).T
 
+# %% ../nbs/04h_evidence.ipynb #7d0b5a12
+@patch
+def minus_size(self:Evidence,
+    sup:Setting, # Of supernets
+    scr:Setting # Of networks from scratch
+)->pd.Series: # By the supernet's seed
+    "Tau of a supernet's order with single, other seeds from scratch, minus that of the number of parameters: mean."
+    node = self.counts(sup)
+    own = self.counts(scr, archs=list(node))
+    size = self.parameters(sup, list(node))
+    def lead(i): return np.mean([tau(node.loc[i], own.loc[j])-tau(size, own.loc[j]) for j in own.index if i!=j])
+    return pd.Series({i: lead(i) for i in node.index})
+
 # %% ../nbs/04h_evidence.ipynb #cc88d001
 @patch
 def regrets(self:Evidence,
