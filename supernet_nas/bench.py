@@ -16,7 +16,7 @@ from torch import nn
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
-from .data import Split, load_data, read_dataset
+from .data import Split, check_int, load_data, read_dataset
 from .engine import Pool
 from .files import write_whole
 from .runs import config_from, provenance, run, scratch_config, step_flops, supernet_config
@@ -96,6 +96,7 @@ def tasks(
     "What is timed."
     size,space,dev = Recipe().batch_size,search_space(),rt.device
     data,n = load_data(device=dev),steps*size
+    check_int(steps, 'steps', 1, len(data.train)//size)
     some,archs = Split(data.train.x[:n], data.train.y[:n]),Balanced(steps).archs
     loader,test_loader = plain_loader('train', n, size, True),plain_loader('test', 10_000, EVAL_BATCH, False)
     batches,test_batches = in_memory(data.train, n, size),in_memory(data.test, 10_000, EVAL_BATCH)
@@ -129,6 +130,7 @@ def timed(
     "Time one variant of one task; only our side calls `runtime`, which also settles memory allocation."
     torch.set_num_threads(threads)
     rt = runtime(device, precision) if variant=='ours' else Runtime(device, precision)
+    if device=='cuda' and variant!='ours': torch.backends.cudnn.allow_tf32 = False  # its rows say fp32
     images,variants = tasks(steps, rt)[task]
     start = time.perf_counter()
     variants[variant]()
@@ -179,7 +181,7 @@ def train_some(
 )->float: # Seconds
     "Time a training in this process."
     data,rt = worker.ready()
-    n = steps*Recipe().batch_size
+    n = check_int(steps, 'steps', 1, len(data.train)//Recipe().batch_size)*Recipe().batch_size
     some = Split(data.train.x[:n], data.train.y[:n])
     start = time.perf_counter()
     train(SubNet((2,2)), some, 1, rt=rt, tick=lambda: None)
@@ -211,13 +213,12 @@ def study_rates(
 def product_rate(
     precision:str, # 'bf16' or 'fp32'
     device:str='cpu', # Where
-    size:int=2048, # Rows and columns
-    seconds:float=1. # How long it is repeated
 )->float: # FLOPs a second
     "What a matrix product reaches."
+    size = 2048 # rows and columns
     a = torch.randn(size, size, dtype=torch.bfloat16 if precision=='bf16' else torch.float32, device=device)
     n,start = 0,time.perf_counter()
-    while time.perf_counter()-start<seconds:
+    while time.perf_counter()-start<1: # second
         a@a
         _wait_for(device)
         n += 1

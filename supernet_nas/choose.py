@@ -70,7 +70,7 @@ def recalibrate_tree(
     images:torch.Tensor, # (N, C, H, W), training images
     archs:list[Arch], # Which networks
     rt:Runtime # Where it runs
-)->SuperNet: # A copy; `archs` alone have new statistics in it
+)->SuperNet: # A copy; in it the nodes of `archs`, and nothing else, have new statistics
     "Measure the statistics of several networks as `recalibrate_bn` does of each; raises `BadInput` for another bn."
     if net.bn not in TREES: raise BadInput(f'bn {net.bn}: statistics by node are needed, bn {" or ".join(TREES)}')
     check_fp32(net)

@@ -19,17 +19,19 @@ from .engine import Cluster, Pool, Serial
 from .files import Checkpoint, check_place, check_reading, check_target, check_writable
 from .files import load_net, save_net
 from .sampler import SAMPLERS, make_sampler
-from .runs import SCRATCH_EPOCHS, SUPERNET_EPOCHS, describe, run, scratch_config, supernet_config
+from supernet_nas.runs import (INTEGERS, SCRATCH_EPOCHS, SUPERNET_EPOCHS, describe, run, scratch_config,
+    supernet_config)
 from .store import Results
 from .study import EVALUATED, Calibrator, Task, Worker, about, check_data, compute, study
-from .supernet import SubNet, SuperNet, parse_arch, search_space, show_arch
+from .supernet import LIMITS, SubNet, SuperNet, parse_arch, search_space, show_arch
 from .train import Recipe, evaluate, evaluate_all, runtime
 
 # %% ../nbs/05a_commands.ipynb #0cbf4740
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-RANGES = dict(epochs=(1, 100_000), supernet_epochs=(1, 100_000), scratch_epochs=(1, 100_000), seed=(0, 2**32-1),
-    seeds=(0, 2**32-1), widths=(1, 4096), depths=(1, 64), threads=(1, max(CORES, 2)), jobs=(1, 4*max(CORES, 2)),
-    repeats=(1, 1000), steps=(9, 429))  # MNIST has 429 batches for training
+RANGES = dict.fromkeys(('epochs', 'supernet_epochs', 'scratch_epochs'), INTEGERS['epochs']) | dict(
+    seed=INTEGERS['seed'], seeds=INTEGERS['seed'], widths=(1, LIMITS['width']), depths=(1, 64),
+    threads=(1, max(CORES, 2)), jobs=(1, 4*max(CORES, 2)), repeats=(1, 1000),
+    steps=(9, 429))  # MNIST has 429 batches for training
 
 def check_limits(
     **values # Integers by name; None is left out

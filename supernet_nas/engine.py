@@ -118,8 +118,10 @@ LOOK = 0.5  # seconds between two looks at what was done
 class Pool(Serial):
     "As many tasks at a time as there are slots, each in a process of its own."
     def __init__(self,
-        slots:int # Processes
-    ): self.slots = slots
+        slots:int # Processes; raises `ValueError` for fewer than one
+    ):
+        if slots<1: raise ValueError(f'{slots} processes: give at least one')
+        self.slots = slots
 
     def __enter__(self):
         self._all = [_Slot() for _ in range(self.slots)]

@@ -16,7 +16,7 @@ import pandas as pd
 from fastcore.basics import patch
 from scipy.special import stdtrit
 from scipy.stats import false_discovery_control, kendalltau, spearmanr, t as student
-from .data import BadInput, check_choice
+from .data import BadInput, check_choice, check_int
 from .runs import FIXES, Config, config_from
 from .store import KINDS, PROBE_COLUMNS, Results
 from .supernet import Arch, search_space, show_arch
@@ -87,7 +87,8 @@ ADAMW = Recipe(optimizer='adamw', lr=3e-3, weight_decay=.01)  # not tuned: a con
 
 # %% ../nbs/04h_evidence.ipynb #7d38edbe
 def alone(data:str='MNIST', epochs:int|None=None, **kw)->Setting:
-    "Networks from scratch on a key of `DATA`, for the usual number of epochs unless it is given."
+    "Networks from scratch on a key of `DATA`, for the usual number of epochs unless given; raises `BadInput`."
+    check_choice(data, 'data', DATA)
     return scratch(epochs or ALONE[data], **DATA[data], **kw)
 
 def shared(
@@ -97,6 +98,7 @@ def shared(
     **kw # Other fields of `Setting`
 )->Setting:
     "A supernet with about so much of the compute; raises `BadInput` where that length was not computed."
+    check_choice(data, 'data', DATA)
     lengths = SHARES_FEW if data=='1,000 images' else SHARES
     if sampler not in ALIKE and kw.get('endings'): lengths = WITH_OWN.get((data, kw['endings']), {})
     if sampler not in lengths.get(share, {}):
@@ -107,7 +109,8 @@ def nine_with(
     block:int, # 1 or 2
     depth:int # Convolutions in it
 )->list[str]: # Such as ['1,3', '2,3', '3,3']
-    "The three of the nine networks that have so many convolutions in a block."
+    "The three of the nine networks that have so many convolutions in a block; raises `BadInput`."
+    check_int(block, 'block', 1, 2); check_int(depth, 'depth', 1, 3)
     return [show_arch(a) for a in search_space() if a[block-1]==depth]
 
 # %% ../nbs/04h_evidence.ipynb #5119030d
@@ -193,7 +196,7 @@ def counts(self:Evidence,
         if twice := mine.keys()&s['n_correct'].keys():
             raise BadInput(f'{setting}: network {min(twice)} of seed {seed} was trained twice, keep one of the runs')
         mine |= s['n_correct']
-    found = archs or sorted({a for r in rows.values() for a in r}, key=_depths)
+    found = sorted({a for r in rows.values() for a in r}, key=_depths) if archs is None else archs
     whole = {seed: [r[a] for a in found] for seed,r in sorted(rows.items()) if set(found)<=set(r)}
     return pd.DataFrame.from_dict(whole, 'index', columns=found, dtype='int64')
 
@@ -235,7 +238,7 @@ def costs(self:Evidence,
     "What a setting's trainings cost."
     mine = [dict(r['cost'], seed=s, seconds=r['made']['seconds']) for s,r in self.of.get(setting, ())
             if archs is None or setting.arm=='supernet' or set(r['networks'])<=set(archs)]
-    return pd.DataFrame(mine).groupby('seed')[['steps', 'net_updates', 'train_flops', 'seconds']].sum()
+    return pd.DataFrame(mine, columns=['seed', 'steps', 'net_updates', 'train_flops', 'seconds']).groupby('seed').sum()
 
 @patch
 def curves(self:Evidence, setting:Setting)->pd.DataFrame: # seed, epoch, arch, accuracy in %
@@ -454,6 +457,7 @@ def holds(
     *claims:bool # What the text says
 ):
     "Raises `AssertionError` that names the section unless all is as its text says."
+    assert claims, f'{section}: no claim is checked'
     for i,claim in enumerate(claims, 1):
         assert claim, f'the text of {section} must be rewritten: its claim {i} no longer holds'
 

@@ -22,6 +22,10 @@ STYLE = {'shared': dict(marker='x', color='#d55e00'), 'recalibrated': dict(marke
 ORDER = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', 'k', '0.5')  # for what has no style of its own
 BESIDE = {'from scratch': (-6,-11), 'own endings': (6,-11)}  # where texts stand, in points; others above, right
 
+def _style(name, i):
+    "How the `i`-th of several looks"
+    return STYLE.get(name) or dict(marker='osD^vx'[i%6], color=ORDER[i%6])
+
 def axes(ax=None, size=(6,3)):
     "Axes, new ones if none are given"
     ax = ax or plt.subplots(figsize=size, layout='constrained')[1]
@@ -43,7 +47,8 @@ def nine(
     ax = axes(ax, (5, .9+.3*len(archs)))
     for i,(name,acc) in enumerate(ways.items()):
         y = np.arange(len(archs))+(i-(len(ways)-1)/2)*.15
-        ax.errorbar(acc[archs].mean(), y, xerr=acc[archs].std().fillna(0), ls='', ms=5, lw=1, label=name, **STYLE[name])
+        style = _style(name, i)
+        ax.errorbar(acc[archs].mean(), y, xerr=acc[archs].std().fillna(0), ls='', ms=5, lw=1, label=name, **style)
     ax.set(yticks=range(len(archs)), yticklabels=archs, ylabel='architecture', xlabel='test accuracy (%)')
     if not ax.yaxis_inverted(): ax.invert_yaxis()
     return ax
@@ -109,7 +114,7 @@ def lines(
     "A line with intervals for each frame."
     ax = axes(ax)
     for i,(name,d) in enumerate(frames.items()):
-        style = STYLE.get(name) or dict(marker='osD^vx'[i%6], color=ORDER[i%6])
+        style = _style(name, i)
         ax.errorbar(list(d.index), d['mean'].astype(float), yerr=_bars(d), lw=1, ms=5, capsize=2, label=name, **style)
         for x,y,text in zip(d.index, d['mean'], (labels or {}).get(name, ())):
             dx, dy = BESIDE.get(name, (6, 4))
@@ -179,9 +184,9 @@ def learning(
     size = (9, 1.6*rows+.5)
     fig,axs = plt.subplots(rows, cols, figsize=size, sharex=True, sharey=True, squeeze=False, layout='constrained')
     for ax,a in zip(axs.flat, archs):
-        for name,d in curves.items():
+        for i,(name,d) in enumerate(curves.items()):
             error = (100-d[d.arch==a].groupby('epoch').accuracy.mean()).clip(lower=.01)
-            ax.semilogy(error.index, error, ms=4, lw=1, label=name, **STYLE[name])
+            ax.semilogy(error.index, error, ms=4, lw=1, label=name, **_style(name, i))
         ax.set_title(a, fontsize=9, pad=2)
         ax.grid(alpha=.3, which='both')
     axs[0,0].xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -209,8 +214,8 @@ def pareto(
 ):
     "Accuracy against MACs, with the Pareto front of each way."
     ax = axes(ax, (6,3.2))
-    for name,acc in ways.items():
-        y,style = acc.mean(),STYLE[name]
+    for i,(name,acc) in enumerate(ways.items()):
+        y,style = acc.mean(),_style(name, i)
         ax.errorbar(macs[y.index]/1e6, y, yerr=acc.std().fillna(0), ls='', lw=.8, ms=5, label=name, **style)
         best = front(macs[y.index], y)
         ax.plot(macs[best]/1e6, y[best], color=style['color'], lw=1, ls='--' if name=='from scratch' else '-')

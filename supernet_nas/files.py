@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from .data import READING, BadInput, check_choice, check_int, said_as, short, shown
-from .supernet import USUAL, SuperNet, SubNet, check_built, kept_in, parse_arch
+from .supernet import USUAL, SuperNet, SubNet, check_built, kept_in, parse_arch, show_arch
 
 # %% ../nbs/04a_files.ipynb #e3d1d221
 MOST_BYTES = 2**30  # of a file that is read at once; `LIMITS['numbers']` in fp64 take 0.8 GB
@@ -181,7 +181,7 @@ def _check_score(s, net):
         raise BadInput(f'score {shown(s)}: give arch, split and n_correct')
     if not isinstance(s['arch'], str): raise BadInput(f'arch {shown(s["arch"])} of a score: give a text such as 1,3')
     arch = parse_arch(s['arch'], net.max_depths if isinstance(net, SuperNet) else net.arch)
-    if isinstance(net, SubNet): check_choice(s['arch'], 'arch of a score', [','.join(map(str, net.arch))])
+    if isinstance(net, SubNet): check_choice(s['arch'], 'arch of a score', [show_arch(net.arch)])
     check_choice(s['split'], 'split of a score', ('valid', 'test'))
     check_int(s['n_correct'], f'n_correct of {arch}', 0)
 

@@ -33,9 +33,9 @@ def in_place(
 )->list[Tensor]: # A loss for each
     "The largest network of the step learns the labels, the others its soft output (arXiv 1903.05134)."
     if not archs: raise BadInput('in-place distillation is between networks of one step: train a SuperNet with it')
-    largest = max(range(len(archs)), key=lambda i: (sum(archs[i]), archs[i]))  # of equal sums the later in the space
-    soft = logits[largest].detach().float().softmax(1)
-    return [F.cross_entropy(o, y if i==largest else soft) for i,o in enumerate(logits)]
+    largest = max(archs, key=lambda a: (sum(a), a))  # of equal sums the later in the space; it may be there twice
+    soft = logits[archs.index(largest)].detach().float().softmax(1)
+    return [F.cross_entropy(o, y if a==largest else soft) for o,a in zip(logits, archs)]
 
 # %% ../nbs/03a_fixes.ipynb #6d9448e8
 class FromTeacher:

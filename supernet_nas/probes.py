@@ -19,7 +19,7 @@ from .data import BadInput, Data, Split
 from .runs import Config, circumstances, networks, run, score, total_steps
 from .store import PROBE_COLUMNS
 from .study import Task, Worker, load_run
-from .supernet import Arch, NodeBatchNorm, SubNet, SuperNet, eval_mode, show_arch
+from .supernet import Arch, NodeBatchNorm, SubNet, SuperNet, Switch, eval_mode, show_arch
 from .train import Runtime, derive_seed, evaluate, evaluate_all, train
 
 # %% ../nbs/04j_probes.ipynb #99b62512
@@ -35,13 +35,14 @@ def parts(
     return out | {'head': net.head}
 
 def _check_shared(net):
-    "Raises `BadInput` for layers with copies"
-    if private := getattr(net, 'private', None):
-        raise BadInput(f'{", ".join(private)}: layers with copies: give a supernet with shared endings')
+    "Raises `BadInput` for layers with copies: of endings, affine parameters, heads"
+    if copies := [k for k,m in net.named_modules() if isinstance(m, Switch)]:
+        raise BadInput(f'{", ".join(copies)}: layers with copies: give a supernet that shares all')
 
 def _per_node(net):
     "BatchNorms by layer, where statistics are per node; a layer may have several"
     found = {k: [m for m in l.modules() if isinstance(m, NodeBatchNorm)] for k,l in parts(net).items()}
+    if not any(found.values()): raise BadInput('no statistics per node: give a supernet with bn node or parent')
     return {k: bns for k,bns in found.items() if bns}
 
 # %% ../nbs/04j_probes.ipynb #a3892100
@@ -133,7 +134,7 @@ def gradient_probe(
     for x,y in zip(split.x[:batches*batch_size].split(batch_size), split.y.split(batch_size)):
         g = path_gradients(net, x, y)
         for a,b in combinations(net.space, 2):
-            for k in g[a].keys()&g[b].keys(): cos.setdefault((k, a, b), []).append(_cosine(g[a][k], g[b][k]))
+            for k in [k for k in g[a] if k in g[b]]: cos.setdefault((k, a, b), []).append(_cosine(g[a][k], g[b][k]))
         sizes = {k: len(v) for gs in g.values() for k,v in gs.items()}
         grads.append(torch.stack([_whole(g[a], sizes, x.device) for a in net.space]))
     G = torch.stack(grads)  # (batches, architectures, parameters)

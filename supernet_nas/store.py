@@ -7,12 +7,12 @@ __all__ = ['SCHEMA', 'KINDS', 'MOST', 'PARTS', 'PROBE_COLUMNS', 'RUN_COLUMNS', '
            'check_run', 'check_beside', 'Results']
 
 # %% ../nbs/04c_store.ipynb #ee1a9e24
-import functools, gc, hashlib, itertools, json, os, re, socket
+import functools, gc, hashlib, json, os, re, socket
 from dataclasses import asdict, fields
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from fastcore.basics import patch
-from .data import BadInput, said_as, short
+from .data import BadInput, check_choice, said_as, short
 from .files import check_writable, read_whole, remove_stale, write_whole
 from .runs import FIXES, Config, config_from
 from .sampler import make_sampler
@@ -56,7 +56,7 @@ def unseal(
 KINDS = dict(calibration=re.compile(r'batch|recalibrated-\d+'), probe=re.compile(r'fine-tuned-\d+'))
 # What may lie beside a run's own file, and the scores that it may have: none is counted twice
 MOST = 2**63-1  # of any count: what a table can hold
-_bn = re.compile(r'own|shared|node|batch|recalibrated(-\d+)?|fine-tuned-\d+')
+_own = re.compile('own|shared|node|recalibrated')  # the scores in a run's own file
 PARTS = ('valid', 'test')
 
 def _counts(n_correct, n_total):
@@ -70,7 +70,8 @@ def _archs(sampler, max_depths): return [show_arch(a) for a in make_sampler(samp
 # %% ../nbs/04c_store.ipynb #d1166220
 def check_scores(
     content:dict, # Of a run, or of what lies beside it
-    archs:list[str] # Which networks it may have
+    archs:list[str], # Which networks it may have
+    kinds:re.Pattern # And which kinds of scores
 )->dict[str, int]: # Images in all, by split
     "Raises `BadInput` where scores or sizes of networks cannot be."
     sizes,seen,totals = content['networks'],set(),{}
@@ -78,8 +79,8 @@ def check_scores(
     for size in sizes.values(): _numbers(size, parameters=int, macs=int)
     for s in content['scores']:
         bn,part,n = s['bn'],s['split'],s['n_total']
-        if not _bn.fullmatch(bn) or part not in PARTS or (bn, part) in seen:
-            raise BadInput(f'scores of {bn[:40]!r} on {part[:40]!r}: unknown, or there twice')
+        if not kinds.fullmatch(bn) or part not in PARTS or (bn, part) in seen:
+            raise BadInput(f'scores of {bn[:40]!r} on {part[:40]!r}: no such file has them, or there twice')
         if type(n) is not int or not 1<=n<=MOST or totals.setdefault(part, n)!=n:
             raise BadInput(f'{str(n)[:40]} images in all on {part}')
         if set(s['n_correct'])!=set(sizes): raise BadInput(f'scores of {bn} on {part} are not those of its networks')
@@ -127,7 +128,7 @@ def check_run(
         if content['run']!=c.run: raise BadInput(f"named {content['run']}, but its configuration is that of {c.run}")
         archs = [show_arch(c.arch)] if c.arm=='scratch' else _archs(c.sampler, c.max_depths)
         if set(content['networks'])!=set(archs): raise BadInput('its networks are not those of its configuration')
-        totals = check_scores(content, archs)
+        totals = check_scores(content, archs, _own)
         kind = 'own' if c.arm=='scratch' else 'node'
         missing = {(kind, p) for p in PARTS}-{(s['bn'], s['split']) for s in content['scores']}
         if missing: raise BadInput(f'no scores of {kind}')
@@ -150,11 +151,7 @@ def check_beside(
         kind = content['kind']
         if content['run']!=record['run'] or kind not in KINDS:
             raise BadInput('of another run, or of no known kind')
-        totals = check_scores(content, list(record['networks']))  # few-shot supernets have three of the nine
-        taken = {(s['bn'], s['split']) for s in record['scores']}
-        for s in content['scores']:
-            if (s['bn'], s['split']) in taken: raise BadInput(f"its scores of {s['bn']} are in the run's own file too")
-            if not KINDS[kind].fullmatch(s['bn']): raise BadInput(f"scores of {s['bn']}: no {kind} has them")
+        totals = check_scores(content, list(record['networks']), KINDS[kind])  # few-shot supernets have three
         for s in record['scores']:
             if totals.get(s['split'], s['n_total'])!=s['n_total']:
                 n,part = totals[s['split']],s['split']
@@ -246,7 +243,8 @@ def _seen(self:Results):
 # %% ../nbs/04c_store.ipynb #a023852e
 @patch
 def beside(self:Results, kind:str)->dict[str, dict]: # By name of the run
-    "What was added to finished runs."
+    "What was added to finished runs; raises `BadInput` for a kind that is none of `KINDS`."
+    check_choice(kind, 'kind', KINDS)
     self._look()
     return self._seen_beside(kind)
 
@@ -275,11 +273,6 @@ def refused(self:Results)->dict[str, str]: # Reason by name of the file
 
 # %% ../nbs/04c_store.ipynb #2d77b192
 @patch
-def done(self:Results)->set[str]: # Names of finished runs
-    "Which runs are there."
-    return set(self.records)
-
-@patch
 def has(self:Results,
     name:str # A run, or a run and what lies beside it, such as 'ebd9708af267.calibration'
 )->bool:
@@ -303,7 +296,7 @@ def add(self:Results,
 
 def _free(path):
     "A name that no file has: this one, or with a number before its ending"
-    names = itertools.chain([path], (path.with_suffix(f'.{i}{path.suffix}') for i in itertools.count(2)))
+    names = chain([path], (path.with_suffix(f'.{i}{path.suffix}') for i in count(2)))
     return next(p for p in names if not os.path.lexists(p))
 
 # %% ../nbs/04c_store.ipynb #fa88487b
@@ -373,6 +366,7 @@ def read(self:Results,
     table:str # 'runs', 'scores', 'curves' or 'probes'
 )->'pd.DataFrame': # Rows of finished runs
     "One table as a data frame, the caller's own; architectures and widths are strings such as '1,3'."
+    check_choice(table, 'table', TABLES)
     self._look()
     if table not in self._frames: self._frames[table] = self._build(table)
     return self._frames[table].copy()

@@ -110,7 +110,8 @@ def disagreements(
     ours:pd.DataFrame, # Of `predict`
     theirs:pd.DataFrame # Of another network, the same files
 )->pd.DataFrame: # A row for each image with two classes: `label`, `confidence`, `other`, `other_confidence`
-    "Images that two networks see differently."
+    "Images that two networks see differently; raises `BadInput` for predictions of different files."
+    if list(ours.index)!=list(theirs.index): raise BadInput('predictions of other files, or in another order')
     both = ours.assign(other=theirs.label.to_list(), other_confidence=theirs.confidence.to_list())
     return both[both.label!=both.other]
 

@@ -96,7 +96,7 @@ class Recipe:
 
     def __post_init__(self):
         check_choice(self.optimizer, 'optimizer', OPTIMIZERS)
-        check_int(self.batch_size, 'batch_size', 1, 1_000_000)
+        object.__setattr__(self, 'batch_size', check_int(self.batch_size, 'batch_size', 1, 1_000_000))
         _check_real(self.lr, 'lr', lambda v: 0<v<=1e9, 'a positive number of at most 1e9')
         _check_real(self.warmup, 'warmup', lambda v: 0<v<1, 'a number between 0 and 1')
         _check_real(self.momentum, 'momentum', lambda v: 0<v<1, 'a number between 0 and 1')
@@ -163,9 +163,9 @@ def check_fp32(
     net:nn.Module # With weights
 ):
     "Raises `BadInput` for weights of another type, which a file may hold."
-    dtype = next(net.parameters()).dtype
-    if dtype is not torch.float32:
-        raise BadInput(f'weights of {dtype}: call net.float() first; rt says in which precision it runs')
+    odd = next((p.dtype for p in net.parameters() if p.dtype is not torch.float32), None)
+    if odd is not None:
+        raise BadInput(f'weights of {odd}: call net.float() first; rt says in which precision it runs')
 
 def check_split(
     net:nn.Module, # Any classifier
@@ -214,7 +214,7 @@ def _batches(net, source, device):
     if k<n: raise BadInput(f'{k} batches, where the length says {n}')
 
 # %% ../nbs/04_train.ipynb #9e6bf253
-def _check_training(net, split, epochs, sampler, recipe, calls):
+def _check_training(net, split, epochs, sampler, recipe, calls, resume):
     "Raises `BadInput` for what cannot be trained"
     if not isinstance(recipe, Recipe): raise BadInput(f'recipe {shown(recipe)}: give a `Recipe`')
     check_unwrapped(net)
@@ -230,6 +230,8 @@ def _check_training(net, split, epochs, sampler, recipe, calls):
         raise BadInput(f'{type(net).__name__} has nothing to train: none of its parameters requires a gradient')
     for k,f in calls.items():
         if f is not None and not callable(f): raise BadInput(f'{k} {shown(f)}: give a function')
+    if resume is not None and not hasattr(resume, 'load'):
+        raise BadInput(f'resume {shown(resume)}: give a `Checkpoint`')
 
 # %% ../nbs/04_train.ipynb #2b3d05b7
 @contextlib.contextmanager
@@ -249,6 +251,8 @@ def _step(net, x, y, archs, opt, rt, loss, gradient, max_label):
         logits = [outs[a] for a in archs or [None]]  # an architecture drawn twice counts twice
         for o in logits: _check_logits(o, len(x), max_label)
         losses = loss(logits, x, y, archs)
+    if not isinstance(losses, (list, tuple)) or any(getattr(l, 'ndim', 1) for l in losses):
+        raise BadInput(f'the loss returns {short(losses)}: give a list, a number for each network')
     if len(losses)!=len(logits):
         raise BadInput(f'the loss returns {len(losses)} numbers for {len(logits)} networks: give one for each')
     opt.zero_grad()
@@ -264,7 +268,10 @@ def _separate(net, losses, gradient):
     none = [None]*len(params)
     grad = lambda l: torch.autograd.grad(l, params, retain_graph=True, allow_unused=True)
     grads = [grad(l) if l.requires_grad else none for l in losses]
-    for p,g in zip(params, gradient(grads)): p.grad = g
+    made = list(gradient(grads))
+    if len(made)!=len(params):
+        raise BadInput(f'gradient returns {len(made)} for {len(params)} parameters: give one for each, or None')
+    for p,g in zip(params, made): p.grad = g
 
 # %% ../nbs/04_train.ipynb #bce6550a
 def _epoch(step, batches, sampler, hist, total_steps, after):
@@ -350,15 +357,21 @@ def _hash_of(split):
     if not isinstance(split, Split): return f'{len(split)} batches'
     return ' '.join(hashlib.sha256(t.cpu().contiguous().numpy()).hexdigest()[:16] for t in (split.x, split.y))
 
+def _draws(sampler):
+    "A hash of its random state: what it will draw"
+    return hashlib.sha256(repr(sampler.rng.getstate()).encode()).hexdigest()[:16]
+
 def _name(f): return getattr(f, '__qualname__', type(f).__qualname__)  # of a function, or of what is called like one
 
 def _training_of(net, split, epochs, sampler, recipe, seed, rt, made)->dict:
     "What must be the same where a training goes on; of what was `made` outside, the names"
     names = {k: _name(m) for k,m in dict(sampler=type(sampler), **made).items()}
-    kinds = {k: str(v) for k,v in (getattr(net, 'config', {})|vars(recipe)).items()}
-    space = ' '.join(map(show_arch, sampler.space)) if sampler else ''
+    ours = net.config if isinstance(net, (SuperNet, SubNet)) else {}
+    kinds = {k: str(v) for k,v in (ours|vars(recipe)).items()}
+    space,draws = (' '.join(map(show_arch, sampler.space)), _draws(sampler)) if sampler else ('', '')
     return dict(network=type(net).__name__) | kinds | dict(
-        epochs=epochs, seed=seed, data=_hash_of(split), precision=rt.precision, space=space) | names
+        epochs=epochs, seed=seed, data=_hash_of(split), precision=rt.precision, space=space,
+        draws=draws) | names
 
 # %% ../nbs/04_train.ipynb #4609edc7
 def _resume(checkpoint, progress, what):
@@ -405,7 +418,7 @@ def train(
     "Train `net` in place; it stays in training mode. Raises `BadInput`, `FloatingPointError` if the loss diverges."
     calls = dict(on_epoch=on_epoch, tick=tick, loss=loss, gradient=gradient, state=state, transform=transform,
                  optimizer=optimizer, schedule=schedule)
-    _check_training(net, split, epochs, sampler, recipe, calls)
+    _check_training(net, split, epochs, sampler, recipe, calls, resume)
     if resume and (gradient or state):
         raise BadInput('resume: not beside gradient or state, which keep what it cannot save')
     rt,n = check_runtime(rt),steps_per_epoch(len(split), recipe) if isinstance(split, Split) else len(split)
@@ -533,17 +546,25 @@ def _check_recalibration(net, images, arch, batch_size):
 # %% ../nbs/04_train.ipynb #b27a6421
 @torch.no_grad()
 def average_statistics(
-    bns:list[nn.Module], # BatchNorms in training mode, whose `momentum` is changed
+    bns:list[nn.Module], # BatchNorms in training mode; of a `NodeBatchNorm`, the sets of its nodes are measured
     batches, # Iterable of images (B, C, H, W)
     forward, # Called with each; passes each set of statistics at most once
     rt:Runtime # Where it runs
 )->int: # Number of images
-    "Make running statistics plain averages over batches; images count equally."
-    seen = 0
-    for x in batches:
-        seen += len(x)
-        for m in bns: m.momentum = len(x)/seen
-        with rt.autocast(), _batch_norm_explained(len(x)): forward(x)
+    "Make running statistics plain averages over batches; images count equally. If it fails, all are as before."
+    seen,whole,momenta = 0,False,[m.momentum for m in bns]
+    before = [(b, b.clone(), isinstance(m, NodeBatchNorm) and k in ('running_mean', 'running_var'))
+              for m in bns for k,b in m.named_buffers(recurse=False)]
+    try:
+        for x in batches:
+            seen += len(x)
+            for m in bns: m.momentum = len(x)/seen
+            with rt.autocast(), _batch_norm_explained(len(x)): forward(x)
+        whole = True
+    finally:
+        for m,old in zip(bns, momenta): m.momentum = old
+        for b,old,shared in before:  # what passes a node is no business of the shared set
+            if shared or not whole: b.copy_(old)
     return seen
 
 # %% ../nbs/04_train.ipynb #b03798ff
@@ -559,15 +580,10 @@ def recalibrate_bn(
     _check_recalibration(net, images, arch, batch_size)
     bns = [m for m in net.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     if not bns: raise BadInput(f'{type(net).__name__} has no BatchNorm with running statistics to recalibrate')
-    rt,momenta = check_runtime(rt),[m.momentum for m in bns]
-    shared = [(m, m.running_mean.clone(), m.running_var.clone()) for m in bns if isinstance(m, NodeBatchNorm)]
-    way,batches = (() if arch is None else (arch,)),_recalibration_batches(net, images, batch_size, rt.device)
-    try:
-        with eval_mode(rt.prepare(net)):
-            for m in bns: m.train()
-            if not average_statistics(bns, batches, lambda x: net(x, *way), rt):
-                raise BadInput('no images: give at least one batch')
-    finally:
-        for m,old in zip(bns, momenta): m.momentum = old
-        for m,mean,var in shared: m.running_mean.copy_(mean); m.running_var.copy_(var)  # a node's business only
+    rt,way = check_runtime(rt),(() if arch is None else (arch,))
+    batches = _recalibration_batches(net, images, batch_size, rt.device)
+    with eval_mode(rt.prepare(net)):
+        for m in bns: m.train()
+        if not average_statistics(bns, batches, lambda x: net(x, *way), rt):
+            raise BadInput('no images: give at least one batch')
     return net

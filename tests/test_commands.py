@@ -113,8 +113,8 @@ def test_calibrate_once(study):
 
 def test_fixes_from_the_command_line(root, tmp_path):
     "Each fix is another run of the same supernet, and is reported"
-    out,fixes = tmp_path/'out',['--endings shared', '--sampler nested --bn affine --head node', '--loss in_place --sampler fair',
-        '--loss teacher', '--gradient pcgrad --sampler nested --state separate']
+    out,fixes = tmp_path/'out',['--endings shared', '--sampler nested --bn affine --head node',
+        '--loss in_place --sampler fair', '--loss teacher', '--gradient pcgrad --sampler nested --state separate']
     space = '--depths', '2,2'  # nested needs a last block to choose from
     for fix in fixes: said = succeeds('supernet_study', *study_options(root, out, *space), *fix.split())
     assert '5 runs, 4 already' in said

@@ -354,7 +354,7 @@ beside('merge markers', with_markers, 'damaged')
 beside_changed('more correct than images', _first, 51, '51 correct of 50')
 beside_changed('of no known kind', ('kind',), 'x', 'another name')
 beside_changed('of another run', ('run',), '0123456789ab', 'another name')
-beside_changed("the run's own scores", ('scores', 0, 'bn'), 'node', 'own file too')
+beside_changed("the run's own scores", ('scores', 0, 'bn'), 'node', 'no such file has them')
 beside_changed('without networks', ('networks',), GONE, 'incomplete')
 beside_changed('probes of another form', ('probes',), [[1, 2]], 'a probe of')
 beside_changed('probes that are no list', ('probes',), 7, 'another form')
@@ -1182,7 +1182,7 @@ def _(world, folder):
         try: results.add(bad)
         except BadInput: continue
         raise AssertionError(f'accepted {str(bad)[:60]}')
-    assert not results.done() and not [f for f in folder.rglob('*') if f.is_file()]
+    assert not results.records and not [f for f in folder.rglob('*') if f.is_file()]
 
 def right(name, f):
     "Accepted, and right"

@@ -20,7 +20,8 @@ class Replayed:
 
     def __call__(self, net, x, y, archs, opt, rt, loss, gradient, max_label):
         began_here = opt is self.opt or not opt.state
-        usual = rt.precision=='fp32' and loss is cross_entropy and gradient is None and type(opt) is torch.optim.SGD
+        sgd = type(opt) is torch.optim.SGD and len(opt.param_groups)==1 and opt.defaults['nesterov']
+        usual = rt.precision=='fp32' and loss is cross_entropy and gradient is None and sgd
         if not (rt.device=='cuda' and usual and began_here):
             return self.eager(net, x, y, archs, opt, rt, loss, gradient, max_label)
         if opt is not self.opt: self._begin(net, opt)

@@ -42,7 +42,8 @@ class OnRay:
             self.nodes.kill()
             self.nodes.replace()
             return 'machine'
-        return kill([p for p in psutil.process_iter() if p.name().startswith('ray::_reported')], 'worker')
+        workers = [p for p in psutil.process_iter(['name']) if (p.info['name'] or '').startswith('ray::_reported')]
+        return kill(workers, 'worker')
 
     def stop(self): self.nodes.cluster.shutdown()
 
