@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 import torch
 from fastcore.meta import delegates
-from .data import READING, BadInput, Split, check_int, shown
+from .data import READING, BadInput, Split, check_int, short, shown
 from .console import Terminated
 from .engine import Cluster, Pool, Serial
 from .files import Checkpoint, check_place, check_reading, check_target, check_writable
@@ -81,9 +81,10 @@ def training_options(
     dataset = _dataset(dataset, data_root, images, size)
     given = dict(lr=lr, batch_size=batch_size, weight_decay=weight_decay, optimizer=optimizer)
     recipe = Recipe(**{k: v for k,v in given.items() if v is not None})
+    if endings=='shared': endings = None  # as drawn: what a supernet is without any
     fixes = dict(bn=bn, head=head, loss=loss, gradient=gradient, state=state, endings=endings)
     own = {k: v for k,v in fixes.items() if v is not None} | ({} if sampler is None else dict(sampler=sampler))
-    supernet_config(0, 1, **dict(sampler='uniform', max_depths=depths)|own)
+    supernet_config(0, 1, **dict(sampler='uniform', max_depths=depths, widths=widths)|own)
     with torch.device('meta'): SuperNet(widths, depths, **{k: own[k] for k in ('bn', 'head', 'endings') if k in own})
     worker = Worker(dataset, data_root, n_train, device, precision, threads, images=images, size=size)
     both = dict(widths=widths, dataset=dataset, n_train=n_train, recipe=recipe)
@@ -118,16 +119,23 @@ def engine_for(
     jobs = jobs or (most if runtime(worker.device, worker.precision).device=='cpu' else 1)
     return Serial() if jobs==1 else Pool(jobs)
 
+def _say_images(data):
+    "What was read of one's own images"
+    if data.name!='images': return
+    n,(c,h,w) = [len(s) for s in (data.train, data.valid, data.test)],data.train.x.shape[1:]
+    print(f'{n[0]} images to train on, {n[1]} to validate, {n[2]} to test; {w} x {h}, {"grey" if c==1 else "colour"}; '
+          f'{len(data.classes)} classes: {short(", ".join(data.classes))}', flush=True)
+
 def _folder(out):
     if not out.strip(): raise BadInput(f'out {out!r}: name a folder')
     return out
 
 # %% ../nbs/05a_commands.ipynb #99ec34f4
-def _beside(own):
+def _beside(own, widths):
     "What only a supernet has, of all that a study trains: as drawn, and with own endings where these are a difference"
     if own.keys()-{'sampler', 'max_depths'} or own.get('sampler', '').startswith('few_shot'): return [own]
     ended = own|dict(endings='own')
-    try: supernet_config(0, 1, **ended)
+    try: supernet_config(0, 1, widths=widths, **ended)
     except BadInput: return [own]
     return [own, ended]
 
@@ -146,20 +154,23 @@ def supernet_study(
 ):
     "Train supernets and the same networks from scratch, compare them on the test set, write tables and figures."
     check_limits(supernet_epochs=supernet_epochs, scratch_epochs=scratch_epochs)
-    own,both,worker = training_options(**kwargs, endings=None if endings=='shared' else endings)
+    own,both,worker = training_options(**kwargs, endings=endings)
     seeds,worker = parse_ints(seeds, 'seeds'),replace(worker, threads=worker.threads or 1, keep=keep)
-    kinds = _beside(own) if endings is None else [own]
+    kinds = _beside(own, both['widths']) if endings is None else [own]
     configs = [supernet_config(s, supernet_epochs, **kind, **both) for s in seeds for kind in kinds]
     configs += [scratch_config(s, scratch_epochs, a, **both) for s in seeds for a in search_space(own['max_depths'])]
     engine = engine_for(worker, jobs, cluster, gpu_share)
     if cluster and not gpu_share and worker.device=='auto': worker = replace(worker, device='cpu')
     data,_ = worker.ready()
+    _say_images(data)
     if cluster and (worker.dataset!='MNIST' or worker.data_root or worker.images): worker = replace(worker, data=data)
     results = Results(_folder(out))
     for part in ('weights', 'report'): check_writable(results.folder/part)
     study(configs, results, worker, engine)
     from supernet_nas.report import report  # pandas and matplotlib take a second to import
     report(results, [c.run for c in configs])
+    for c in configs:
+        if c.arm=='supernet': print(f"{results.folder/'weights'/c.run}.safetensors  {describe(c)}")
 
 # %% ../nbs/05a_commands.ipynb #9f3b1f51
 def supernet_calibrate(
@@ -229,6 +240,7 @@ def supernet_train(
     kept = None if c.gradient or c.state else Checkpoint(f'{file}.checkpoint')
     if kept: check_place(kept.path)
     data,rt = replace(worker, threads=worker.threads or CORES).ready()
+    _say_images(data)
     record,net = _train_on(c, data, rt, kept)
     save_net(net, file, **about(c, record, data))
     if kept: kept.remove()
@@ -238,10 +250,13 @@ def supernet_train(
 # %% ../nbs/05a_commands.ipynb #128cc3c1
 def _train_on(c, data, rt, kept):
     "Train, from the checkpoint if there is one; a person who stops it is told what is kept"
-    if kept and kept.path.exists(): print(f'goes on from {kept.path}', flush=True)
+    if kept and kept.path.exists(): print(f'reads {kept.path}, to go on from it', flush=True)
     def after(epoch, net, hist):
         if not sys.stderr.isatty(): print(f'epoch {epoch}/{c.epochs}: loss {hist.losses[-1]:.3f}', flush=True)
     try: return run(c, data, rt, on_epoch=after, resume=kept, stats=EVALUATED)
+    except FloatingPointError as e:
+        if kept: kept.remove()  # a lower rate is another training
+        raise FloatingPointError(f'{e}: give a lower --lr, it was {c.recipe.lr:g}') from e
     except (KeyboardInterrupt, Terminated) as e:
         state = kept.load() if kept else None
         done = state and len(state['hist']['losses'])
@@ -404,7 +419,8 @@ def supernet_bench(
 # %% ../nbs/05a_commands.ipynb #41088af4
 EXAMPLES = dict(
     supernet_study=('--seeds 0,1,2 --jobs 8', '--images photos --size 32 --supernet-epochs 100 --scratch-epochs 30'),
-    supernet_train=('supernet.safetensors --endings own', 'net.safetensors --arch 1,3 --epochs 4'),
+    supernet_train=('supernet.safetensors --endings own', 'net.safetensors --arch 1,3 --epochs 4',
+                    'supernet.safetensors --images photos --size 24 --batch-size 32 --epochs 40'),
     supernet_choose=('supernet.safetensors --max-macs 7M',
                      'supernet.safetensors --max-params 30k --save net.safetensors'),
     supernet_predict=('net.safetensors a.png b.png',
@@ -421,8 +437,8 @@ def _load_supernet(file, save):
     "A supernet to choose from, and what its file says; first it is checked where the choice is saved"
     if save is not None: check_target(save)
     net,about = load_net(file)
-    if save is not None and Path(save).exists() and Path(save).samefile(file):
-        raise BadInput(f'save {save}: it would replace the supernet')
+    if save is not None and Path(save).exists() and isinstance(load_net(save)[0], SuperNet):
+        raise BadInput(f'save {save}: it would replace the supernet in it')
     if isinstance(net, SubNet): raise BadInput(f'{file} holds the one network {show_arch(net.arch)}: nothing to choose')
     return net.float(), about
 
@@ -432,6 +448,7 @@ def supernet_choose(
     max_macs:str=None, # At most so many multiply-accumulates an image, such as 7M, 7.5M or 7000000
     max_params:str=None, # At most so many parameters, such as 30k
     save:str=None, # Save the chosen network with its own statistics: a .safetensors file
+    arch:str=None, # Take this network, such as 1,3, not the best
     png:str=None, # Draw accuracy against MACs: a .png file
     evaluations:int=256, # Networks that are scored in the search of a space of more than 1,000
     seed:int=0, # Of that search
@@ -454,7 +471,9 @@ def supernet_choose(
     data,rt = _data_of(file, about, worker)
     data = _trained_on(data, about, file)
     scores = choose.score_space(net, data, rt, *budget, evaluations, seed, _trained(net, about))
-    best = choose.best_under(scores, *budget)
+    best = choose.best_under(scores, *budget) if arch is None else show_arch(parse_arch(arch, net.max_depths))
+    if best not in choose.within(scores, *budget).index:
+        raise BadInput(f'arch {arch}: beyond the budget, or not scored')
     print(choose.show_scores(scores, best))
     if png: print(f'saved {choose.save_figure(choose.draw_scores(scores, best, budget[0]).figure, png)}')
     if save:

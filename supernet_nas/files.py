@@ -344,7 +344,8 @@ class Checkpoint:
             if not self.path.exists(): return
         data = read_whole(self.path, MOST_CHECKPOINT)
         try: found = _tensors(data)
-        except Exception as e: raise BadInput(f'checkpoint {short(self.path)}: unreadable ({type(e).__name__})') from e
+        except Exception as e:
+            raise BadInput(f'checkpoint {short(self.path)}: damaged ({type(e).__name__}), remove it') from e
         if not isinstance(found, dict): raise BadInput(f'checkpoint {short(self.path)}: not written by supernet_nas')
         return found
 

@@ -78,12 +78,16 @@ def _read_folder(folder, size):
     "uint8 images, labels and names of classes"
     found = _files(folder)
     files = [f for fs in found.values() for f in fs]
-    images,pixels = [],0
+    images,pixels,bad = [],0,[]
     for f in files:
-        images.append(read_image(f, size))
+        try: images.append(read_image(f, size))
+        except BadInput as e:
+            bad.append(str(e))
+            continue
         pixels += images[-1].size
         if pixels>MOST_PIXELS:
             raise BadInput(f'images {short(folder)}: more than {MOST_PIXELS} pixels, give a smaller size')
+    if bad: raise BadInput(bad[0]+(f'; and {len(bad)-1} more of {len(files)}' if len(bad)>1 else ''))
     labels = [i for i,fs in enumerate(found.values()) for _ in fs]
     return _stacked(images, files), np.array(labels), list(found)
 

@@ -84,7 +84,10 @@ def predict(
     images:list[str|Path] # Files
 )->pd.DataFrame: # A row for each: `label` and `confidence`
     "Class and confidence of image files; raises `BadInput`."
+    if not isinstance(net, SubNet): raise BadInput(f'network {shown(type(net).__name__)}: give a SubNet')
     if net.training: raise BadInput('the network is in training mode: call net.eval() first')
+    check_reading(about)
+    if isinstance(images, (str, Path)): raise BadInput(f'images {short(images)}: give a list of files')
     most = eval_batch(len(about['mean'])*math.prod(about['size']))
     starts = range(0, max(len(images), 1), most)  # `read_images` refuses an empty list
     where = next(net.parameters()).device
@@ -291,6 +294,7 @@ def export(
     images:torch.Tensor|None=None # (N, C, H, W), normalised, to check on; None: `CHECKED` random ones
 )->dict: # `bytes`, `difference` and `largest` logit, number of `images`
     "Write a network for other programs, whole or not at all, after comparing it with PyTorch; raises `BadInput`."
+    if not isinstance(net, SubNet): raise BadInput(f'network {shown(type(net).__name__)}: give a SubNet')
     path = check_output(path, *SUFFIXES)
     write,read = FORMATS[check_extra(path.suffix)]
     said,own = carried(net, about),copy.deepcopy(net).cpu().float().eval()

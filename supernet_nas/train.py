@@ -381,9 +381,10 @@ def _resume(checkpoint, progress, what):
     found = state.pop('training', {})
     if not isinstance(found, dict): found = {}
     for k in what|found:
-        if found.get(k)!=what.get(k):
-            raise BadInput(f'checkpoint {checkpoint.path}: of another training, {k} is {shown(found.get(k))}, '
-                           f'not {shown(what.get(k))}: remove it, or ask for that training')
+        if found.get(k)==what.get(k): continue
+        odd = f'{k} is {shown(found.get(k))}, not {shown(what.get(k))}'
+        if k=='data': odd = 'its images were others, fewer, or of another size'
+        raise BadInput(f'checkpoint {checkpoint.path}: of another training, {odd}: remove it, or ask for that training')
     try: progress.restore(state)
     except Exception as e:  # what PyTorch, Python and our samplers raise
         raise BadInput(f'checkpoint {checkpoint.path}: damaged ({short(e, 80)}), remove it') from e
@@ -437,7 +438,8 @@ def train(
         opt.step(); sched.step()
         return losses
     with contextlib.ExitStack() as stack:
-        after = tick or stack.enter_context(progress(epochs*n-hist.steps, 'training')).update
+        bar = None if tick else stack.enter_context(progress(epochs*n-hist.steps, 'training'))
+        after = tick or bar.update
         for epoch in range(len(hist.losses)+1, epochs+1):
             start = time.perf_counter()
             net.train()
@@ -445,6 +447,7 @@ def train(
             hist.losses.append(_epoch(step, batches, sampler, hist, epochs*n, after))
             hist.rates.append(opt.param_groups[0]['lr'])
             hist.seconds += time.perf_counter()-start
+            if bar: bar.set_postfix(loss=f'{hist.losses[-1]:.3f}')
             if not math.isfinite(hist.losses[-1]):
                 raise FloatingPointError(f'training loss is {hist.losses[-1]} in epoch {epoch}')
             if on_epoch: on_epoch(epoch, net, hist)

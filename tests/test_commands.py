@@ -197,13 +197,13 @@ def test_stopped_training_goes_on(root, tmp_path):
     started.send(signal.SIGINT)
     assert started.end()==130 and 'epochs are kept, the same command goes on' in started.text, started.text
     again = Started(tmp_path/'again', 'supernet_train', f, *options)
-    again.wait_for('goes on from')
+    again.wait_for('to go on from it')
     again.send(signal.SIGINT)
     assert again.end()==130
     first,second = (int(re.search(r'(\d+) epochs are kept', t)[1]) for t in (started.text, again.text))
     assert 2<=first<=second, 'the third may be told before it is kept; what was kept before is kept'
     refused('supernet_train', f, *options, '--seed', 1, says=('checkpoint', 'seed is 0, not 1'))
-    assert 'goes on from' in succeeds('supernet_train', f, *options)
+    assert 'to go on from it' in succeeds('supernet_train', f, *options)
     succeeds('supernet_train', whole, *options)
     assert f.read_bytes()==whole.read_bytes()
     assert not list(tmp_path.glob('*.checkpoint'))
@@ -213,3 +213,21 @@ def test_import_is_light():
     heavy = ("torchvision", "pandas", "matplotlib", "scipy")
     code = f'import sys, supernet_nas.supernet; print([m for m in {heavy} if m in sys.modules])'
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout.strip()=='[]'
+
+@pytest.mark.parametrize('widths,depths', [('4', '2'), ('4,4,4', '1,1,2')])
+def test_spaces_of_one_and_of_three_stages(root, tmp_path, widths, depths):
+    "Widths that are given count; a study trains own endings where they are a difference"
+    space = '--widths', widths, '--depths', depths
+    f = tmp_path/'net.safetensors'
+    succeeds('supernet_train', f, *tiny(root, '--epochs', 1, '--endings', 'shared'), *space)
+    assert load_net(f)[0].config['widths']==tuple(map(int, widths.split(',')))
+    said = succeeds('supernet_study', *study_options(root, tmp_path/'out'), *space)
+    found = [r['config'].get('endings') for r in records(tmp_path/'out').values() if r['config']['arm']=='supernet']
+    assert set(found)=={None, 'own'}
+    assert said.count('.safetensors  supernet (uniform')==2, 'its weights are named'
+
+def test_diverged_training_goes_on_with_a_lower_rate(root, tmp_path):
+    f = tmp_path/'net.safetensors'
+    e = command('supernet_train', f, *tiny(root, '--epochs', 9, '--lr', '1e9'))
+    assert e.code==1 and 'give a lower --lr, it was 1e+09' in e.err, e.err
+    succeeds('supernet_train', f, *tiny(root, '--epochs', 2, '--lr', '0.01'))

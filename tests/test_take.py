@@ -53,6 +53,7 @@ def test_choice_is_the_best_within_the_budget(world):
     assert 'standard error' in world.said
     free = rows(world.choose())
     assert next(r for r in free if r[5])[1]==max(r[1] for r in free)
+    assert [r[0] for r in rows(world.choose('--arch', '2,1')) if r[5]]==['2,1']
     few = min(r[3] for r in free)
     assert [r[3] for r in rows(world.choose('--max-params', few)) if r[5]]==[few]
 
@@ -162,6 +163,9 @@ SUPER,NET,IMAGE,NONE = 'supernet.safetensors', 'net.safetensors', '0.png', 'none
     (('choose', SUPER, '--max-macs', '1k', '--data-root', 'root'), 'no network has at most 1,000 MACs: the least is'),
     (('choose', SUPER, '--evaluations', 0), 'evaluations 0'), (('choose', SUPER, '--seed', -1), 'seed -1'),
     (('choose', SUPER, '--save', SUPER), 'would replace the supernet'),
+    (('choose', SUPER, '--save', 'own.safetensors'), 'would replace the supernet'),
+    (('choose', SUPER, '--arch', '3,3', '--data-root', 'root'), '3,3'),
+    (('choose', SUPER, '--arch', '2,2', '--max-params', '1.5k', '--data-root', 'root'), 'beyond the budget'),
     (('choose', SUPER, '--save', 'a.pt'), 'ends in .safetensors'),
     (('choose', SUPER, '--png', 'a.jpg'), 'ends in .png'), (('choose', SUPER, '--png', IMAGE), 'another file'),
     (('choose', SUPER, '--dataset', 'x'), "dataset 'x'"), (('choose', SUPER, '--data-root', NONE), 'no such folder'),
@@ -186,4 +190,5 @@ def test_bad_input(world, args, says, monkeypatch):
     if not Path('bare.safetensors').exists():
         save_net(load_net(world.net)[0], 'bare.safetensors', dataset='KMNIST')
         Path('mine.pt2').write_text('mine')
+        save_net(SuperNet((4,8), (2,2), endings='own'), 'own.safetensors')
     refused(f'supernet_{args[0]}', *args[1:], says=(says,), within=world.folder)

@@ -799,15 +799,15 @@ def _state(change):
 for name,args,says in [('another lr', ('--lr', .2), 'lr is'), ('other batches', ('--batch-size', 4), 'batch_size is'),
                        ('another weight decay', ('--weight-decay', .1), 'weight_decay is'),
                        ('more epochs', ('--epochs', 4), 'not 4'),
-                       ('another seed', ('--seed', 1), 'not 1'), ('images of another size', ('--size', 8), 'data is'),
-                       ('fewer images', ('--n-train', 9), 'data is'),
+                       ('another seed', ('--seed', 1), 'not 1'), ('images of another size', ('--size', 8), 'another size'),
+                       ('fewer images', ('--n-train', 9), 'fewer'),
                        ('another sampler', ('--sampler', 'fair'), 'Fair'),
                        ('other widths', ('--widths', '2,5'), 'widths is'),
                        ('from scratch', ('--arch', '1,1'), 'SubNet')]:
     kept_training(name, _as_it_is, *args, says=says)
-kept_training('cut', lambda f: f.write_bytes(f.read_bytes()[:-50]), says='unreadable')
-kept_training('empty', lambda f: f.write_bytes(b''), says='unreadable')
-kept_training('a pickle', lambda f: f.write_bytes(pickle.dumps(Planted())), says='unreadable')
+kept_training('cut', lambda f: f.write_bytes(f.read_bytes()[:-50]), says='remove it')
+kept_training('empty', lambda f: f.write_bytes(b''), says='remove it')
+kept_training('a pickle', lambda f: f.write_bytes(pickle.dumps(Planted())), says='remove it')
 kept_training('a folder', lambda f: (f.unlink(), f.mkdir()), says='it is a folder')
 kept_training("somebody else's", lambda f: torch.save(dict(x=1), f), says='of another training')
 for key in ('net', 'opt', 'sched', 'order', 'sampler', 'hist'):
