@@ -358,8 +358,9 @@ def _hash_of(split):
     return ' '.join(hashlib.sha256(t.cpu().contiguous().numpy()).hexdigest()[:16] for t in (split.x, split.y))
 
 def _draws(sampler):
-    "A hash of its random state: what it will draw"
-    return hashlib.sha256(repr(sampler.rng.getstate()).encode()).hexdigest()[:16]
+    "A hash of its random state, if it has one: what it will draw"
+    rng = getattr(sampler, 'rng', None)
+    return '' if rng is None else hashlib.sha256(repr(rng.getstate()).encode()).hexdigest()[:16]
 
 def _name(f): return getattr(f, '__qualname__', type(f).__qualname__)  # of a function, or of what is called like one
 
