@@ -190,7 +190,7 @@ def test_ray_gives_the_same(study, serial, tmp_path, nodes, capfd):
     "The data are not where the nodes could find them, so they were sent; Ray writes nothing to the terminal"
     assert study(tmp_path, cluster=nodes.address)==serial
     out,err = capfd.readouterr()
-    assert err=='' and len(out.splitlines())==6, out+err
+    assert err=='' and len(out.splitlines())==7, out+err
     made = [json.loads(f.read_text())['made'] for f in (tmp_path/'runs').iterdir()]
     from supernet_nas.runs import provenance
     assert {m['commit'] for m in made}=={provenance()['commit']}
