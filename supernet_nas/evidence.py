@@ -404,14 +404,18 @@ def ranking(self:Evidence,
 
 # %% ../nbs/04h_evidence.ipynb #6e1d6e45
 @patch
+def _orders(self:Evidence, sup, scr):
+    "What the networks of a supernet are ordered by: correct predictions in both arms, number of parameters"
+    node = self.counts(sup)
+    return node, self.counts(scr, archs=list(node)), self.parameters(sup, list(node))
+
+@patch
 def seed_agreement(self:Evidence,
     sup:Setting, # Of supernets
     scr:Setting # Of networks from scratch
 )->pd.DataFrame: # mean, lowest, highest tau, NaN where an order of a pair is none, and number of pairs
     "Tau between the orders of single, different seeds, and between the number of parameters and each from scratch."
-    node = self.counts(sup)
-    own = self.counts(scr, archs=list(node))
-    size = self.parameters(sup, list(node))
+    node,own,size = self._orders(sup, scr)
     pairs = {'scratch, scratch': [tau(own.loc[i], own.loc[j]) for i,j in combinations(own.index, 2)],
              'supernet, supernet': [tau(node.loc[i], node.loc[j]) for i,j in combinations(node.index, 2)],
              'supernet, scratch': [tau(node.loc[i], own.loc[j]) for i in node.index for j in own.index if i!=j],
@@ -426,9 +430,7 @@ def minus_size(self:Evidence,
     scr:Setting # Of networks from scratch
 )->pd.Series: # By the supernet's seed
     "Tau of a supernet's order with single, other seeds from scratch, minus that of the number of parameters: mean."
-    node = self.counts(sup)
-    own = self.counts(scr, archs=list(node))
-    size = self.parameters(sup, list(node))
+    node,own,size = self._orders(sup, scr)
     def lead(i): return np.mean([tau(node.loc[i], own.loc[j])-tau(size, own.loc[j]) for j in own.index if i!=j])
     return pd.Series({i: lead(i) for i in node.index})
 

@@ -65,7 +65,7 @@ RECAL_IMAGES = 10_000  # enough: chapter 5 has the sweep
 CURVE_POINTS = 12  # most validations in a training, however long: on few images forty of them cost twice as much as it
 FIXES = dict(bn=('affine', 'parent'), head=('node',), loss=LOSSES, gradient=GRADIENTS, state=STATES,
     endings=None)  # values beside None; endings may be any layers, see `private_layers`
-INTEGERS = dict(seed=(0, 2**32-1), epochs=(1, MOST_EPOCHS), n_train=(1, 2**31), recal_images=(1, 2**31))  # limits
+INTEGERS = dict(seed=(0, 2**32-1), epochs=(1, MOST_EPOCHS), n_train=(1,), recal_images=(1,))  # limits
 SUPERNET_EPOCHS,SCRATCH_EPOCHS = 12,3  # 12 passes shared by nine networks against 27: some minutes on two cores
 
 # %% ../nbs/04b_runs.ipynb #29453e58
@@ -91,13 +91,14 @@ def _check_use(c):
 
 # %% ../nbs/04b_runs.ipynb #41967253
 def _check_config(c):
-    "With integers of Python; raises `BadInput` for what no run can have been trained with"
+    "Refuse what no run can have been trained with"
     check_choice(c.arm, 'arm', ('supernet', 'scratch'))
     own = [k for k in ('sampler', 'max_depths', 'recal_images', *FIXES) if getattr(c, k) is not None]
     if c.arm=='scratch' and own or c.arm=='supernet' and (c.arch is not None or c.sampler is None):
         raise BadInput('it mixes a supernet with a network from scratch')
     if not isinstance(c.recipe, Recipe): raise BadInput(f'recipe {shown(c.recipe)}: give a `Recipe`')
-    whole = {k: check_int(getattr(c, k), k, *limits) for k,limits in INTEGERS.items() if getattr(c, k) is not None}
+    for k,limits in INTEGERS.items():
+        if getattr(c, k) is not None: check_int(getattr(c, k), k, *limits)
     if not isinstance(c.widths, tuple): raise BadInput(f'widths {shown(c.widths)}: give a tuple')
     if not isinstance(c.dataset, str): raise BadInput(f'dataset {shown(c.dataset)}: give a name')
     _check_fixes(vars(c))
@@ -105,8 +106,13 @@ def _check_config(c):
     if (text := repr((c.widths, depths, kinds))) not in _checked:
         check_network(c.widths, depths, 1, 10, **kinds)
         _checked.add(text)
-    exact = {k: tuple(map(int, v)) for k in ('widths', 'arch', 'max_depths') if (v := getattr(c, k)) is not None}
-    return replace(c, **whole, **exact)
+    return c
+
+def _exact(c):
+    "With integers of Python, as JSON and the name of a run need them"
+    whole = {k: int(v) for k in INTEGERS if (v := getattr(c, k)) is not None}
+    several = {k: tuple(map(int, v)) for k in ('widths', 'arch', 'max_depths') if (v := getattr(c, k)) is not None}
+    return replace(c, **whole, **several)
 
 _checked = set() # shapes of networks, as text: ten thousand runs have a few
 
@@ -128,7 +134,7 @@ def supernet_config(
         raise BadInput(f'{idle[0]} with sampler {sampler!r}: it needs several networks in a step: '
                        'choose fair, sandwich, exhaustive, nested or path_dropout')
     kw |= dict(sampler=sampler, max_depths=max_depths, recal_images=RECAL_IMAGES)
-    return _check_use(_check_config(Config('supernet', seed, epochs, **kw)))
+    return _check_use(_exact(_check_config(Config('supernet', seed, epochs, **kw))))
 
 def scratch_config(
     seed:int, # Of the run
@@ -139,7 +145,7 @@ def scratch_config(
     "Configuration of one network trained from scratch; raises `BadInput` for a fix, which only a supernet has."
     for k in FIXES:
         if kw.get(k) is not None: raise BadInput(f'{k} {shown(kw[k])}: only a supernet has it, leave it out')
-    return _check_config(Config('scratch', seed, epochs, arch=tuple(arch), **kw))
+    return _exact(_check_config(Config('scratch', seed, epochs, arch=tuple(arch), **kw)))
 
 # %% ../nbs/04b_runs.ipynb #a89e1a03
 def said_fixes(
@@ -168,7 +174,10 @@ def config_from(
     if odd := sorted(set(saved)-known): raise BadInput(f'its configuration has an unknown field {odd[0][:40]!r}')
     tuples = {k: tuple(v) if isinstance(v, list) else v for k,v in saved.items()}
     try:
-        return _check_config(Config(**tuples|dict(recipe=Recipe(**saved['recipe']))))
+        c = _check_config(Config(**tuples|dict(recipe=Recipe(**saved['recipe']))))
+        for k in ('n_train', 'recal_images'):  # what a table can hold
+            if getattr(c, k) is not None: check_int(getattr(c, k), k, 1, 2**31)
+        return c
     except (TypeError, ValueError) as e: raise BadInput(f'its configuration: {e}') from e
 
 # %% ../nbs/04b_runs.ipynb #e78412ba

@@ -294,14 +294,13 @@ def export(
     images:torch.Tensor|None=None # (N, C, H, W), normalised, to check on; None: `CHECKED` random ones
 )->dict: # `bytes`, `difference` and `largest` logit, number of `images`
     "Write a network for other programs, whole or not at all, after comparing it with PyTorch; raises `BadInput`."
-    if not isinstance(net, SubNet): raise BadInput(f'network {shown(type(net).__name__)}: give a SubNet')
-    path = check_output(path, *SUFFIXES)
+    path,small = check_output(path, *SUFFIXES),folded(net)
     write,read = FORMATS[check_extra(path.suffix)]
     said,own = carried(net, about),copy.deepcopy(net).cpu().float().eval()
     x = _to_check(net, about, images)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # of PyTorch's exporters about themselves
-        data = write(folded(net), [int(v) for v in about['size']], said)
+        data = write(small, [int(v) for v in about['size']], said)
         f,back = read(data)
     if back!={k: json.loads(v) for k,v in said.items()}: raise BadInput(f'{short(path)}: its metadata is not read back')
     difference,largest = logit_difference(f, own, x)

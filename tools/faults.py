@@ -887,7 +887,7 @@ for args,says in [
     (('--images', 'PHOTOS', '--dataset', 'MNIST'), "dataset 'MNIST': not beside --images"),
     (('--images', 'PHOTOS', '--data-root', 'ROOT'), 'not beside --images'), (('--size', 32), 'for --images only'),
     (('--images', 'PHOTOS', '--n-train', 19), 'choose 1..18'),
-    (('--images', 'PHOTOS', '--n-train', 0), 'n_train 0: choose 1..'),
+    (('--images', 'PHOTOS', '--n-train', 0), 'n_train 0: choose at least 1'),
     (('--images', ''), 'give a folder'), (('--images', ' '), 'give a folder'), (('--images', '/nowhere'), 'no such'),
     (('--images', '/dev/zero'), 'give a folder'), (('--images', 'IMAGE'), 'give a folder'),
     (('--images', 'n'*300), 'too long'), (('--images', 'a\0b'), 'no such'), (('--images',), 'expected one argument'),
