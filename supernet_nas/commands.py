@@ -64,7 +64,7 @@ def training_options(
     depths:str='3,3', # Largest depth of each block
     dataset:str=None, # MNIST (embedded; the default), FashionMNIST, KMNIST, EMNIST or CIFAR10
     data_root:str=None, # Folder with the dataset's files; default: embedded, or torchvision's download
-    images:str=None, # Instead of a dataset: a folder with a subfolder for each class, or a .npz file with x and y
+    images:str=None, # Instead of a dataset: a folder with a subfolder for each class, or with train and test; or .npz
     size:int=None, # Height and width that these images are stretched to; default: they are of one size
     n_train:int=None, # Use only so many training images
     lr:float=None, # Peak of the learning rate (default: 0.1)

@@ -51,16 +51,17 @@ def read_image(
 # %% ../nbs/00a_images.ipynb #4c7e0267
 LEAST = 10 # images of a class; too few to choose by, see below
 
-def _files(folder):
+def _visible(folder): return sorted(f for f in folder.iterdir() if not f.name.startswith('.'))
+
+def _files(folder, least=LEAST):
     "The image files of each class, by name"
-    def visible(p): return sorted(f for f in p.iterdir() if not f.name.startswith('.'))
-    found = {p.name: visible(p) for p in visible(folder) if p.is_dir()}
+    found = {p.name: _visible(p) for p in _visible(folder) if p.is_dir()}
     if not found: raise BadInput(f'images {short(folder)}: has no subfolders, give one for each class')
     if len(found)<2:
         raise BadInput(f'images {short(folder)}: has one class, {short(min(found), 40)}, give at least two')
     for name,files in found.items():
-        if len(files)<LEAST:
-            raise BadInput(f'images {short(folder)}: class {short(name, 40)} has {len(files)}, give at least {LEAST}')
+        if len(files)<least:
+            raise BadInput(f'images {short(folder)}: class {short(name, 40)} has {len(files)}, give at least {least}')
     return found
 
 # %% ../nbs/00a_images.ipynb #a59fbc5d
@@ -74,10 +75,8 @@ def _stacked(images, files):
     return np.stack(images)
 
 # %% ../nbs/00a_images.ipynb #e210b6ed
-def _read_folder(folder, size):
-    "uint8 images, labels and names of classes"
-    found = _files(folder)
-    files = [f for fs in found.values() for f in fs]
+def _read_files(files, size, where):
+    "uint8 images"
     images,pixels,bad = [],0,[]
     for f in files:
         try: images.append(read_image(f, size))
@@ -86,10 +85,31 @@ def _read_folder(folder, size):
             continue
         pixels += images[-1].size
         if pixels>MOST_PIXELS:
-            raise BadInput(f'images {short(folder)}: more than {MOST_PIXELS} pixels, give a smaller size')
+            raise BadInput(f'images {short(where)}: more than {MOST_PIXELS} pixels, give a smaller size')
     if bad: raise BadInput(bad[0]+(f'; and {len(bad)-1} more of {len(files)}' if len(bad)>1 else ''))
-    labels = [i for i,fs in enumerate(found.values()) for _ in fs]
-    return _stacked(images, files), np.array(labels), list(found)
+    return _stacked(images, files)
+
+# %% ../nbs/00a_images.ipynb #c1f0a7d2
+def _parts(folder):
+    "Its subfolders `train` and `test`, if it has these two, with classes in them; None otherwise"
+    subs = {p.name: p for p in _visible(folder) if p.is_dir()}
+    deep = {name for name,p in subs.items() if any(q.is_dir() for q in _visible(p))}
+    if not deep: return None
+    if subs.keys()=={'train', 'test'}: return subs['train'],subs['test']
+    raise BadInput(f'images {short(folder)}: {short(min(deep), 40)} has subfolders; give one folder for each class, '
+                   'or train and test alone with such folders')
+
+# %% ../nbs/00a_images.ipynb #d83be5f1
+def _read_folder(folder, size):
+    "uint8 images, labels, names of classes, and how many images, the last, are the test set if one is given"
+    parts = _parts(folder)
+    found,tested = (_files(folder), {}) if parts is None else (_files(parts[0]), _files(parts[1], 1))
+    if parts and found.keys()!=tested.keys():
+        other = min(found.keys()^tested.keys())
+        raise BadInput(f'images {short(folder)}: class {short(other, 40)} is not in both train and test')
+    files = [f for part in (found, tested) for fs in part.values() for f in fs]
+    labels = [i for part in (found, tested) for i,fs in enumerate(part.values()) for _ in fs]
+    return _read_files(files, size, folder), np.array(labels), list(found), sum(map(len, tested.values()))
 
 # %% ../nbs/00a_images.ipynb #a2a90906
 def _arrays(file):
@@ -106,33 +126,52 @@ def _arrays(file):
         raise BadInput(f'images {short(file)}: cannot be read ({short(e, 80)})') from e
 
 # %% ../nbs/00a_images.ipynb #f236a524
-def _read_npz(file, size):
-    "uint8 images, labels and names of classes"
-    found = _arrays(file)
-    x,y = found.get('x'),found.get('y')
-    if x is None or y is None: raise BadInput(f'images {short(file)}: has {shown(sorted(found))}, give x and y')
+def _pair(file, found, end=''):
+    "`x` and `y` of a file, or its `x_test` and `y_test`"
+    nx,ny,where = f'x{end}',f'y{end}',f'images {short(file)}'
+    x,y = found.get(nx),found.get(ny)
+    if x is None or y is None: raise BadInput(f'{where}: has {shown(sorted(found))}, give {nx} and {ny}')
     if x.dtype!=np.uint8 or x.ndim not in (3, 4) or x.ndim==4 and x.shape[3]!=3 or not x.size:
-        raise BadInput(f'images {short(file)}: x is {x.dtype} {x.shape}, give uint8 (N, H, W) or (N, H, W, 3)')
+        raise BadInput(f'{where}: {nx} is {x.dtype} {x.shape}, give uint8 (N, H, W) or (N, H, W, 3)')
     if y.dtype.kind not in 'iu' or y.shape!=x.shape[:1] or y.min()<0:
-        raise BadInput(f'images {short(file)}: y is {y.dtype} {y.shape}, give an integer from 0 for each of {len(x)}')
+        raise BadInput(f'{where}: {ny} is {y.dtype} {y.shape}, give an integer from 0 for each of {len(x)}')
+    return x, y
+
+def _all_images(file, found):
+    "Images and labels, those of a test set behind the others, and how many they are"
+    x,y = _pair(file, found)
     if y.max()>=len(x): raise BadInput(f'images {short(file)}: label {y.max()}, give 0, 1, 2 and so on')
+    y = y.astype(np.int64)
+    if not found.keys()&{'x_test', 'y_test'}: return x, y, 0
+    xt,yt = _pair(file, found, '_test')
+    if xt.shape[1:]!=x.shape[1:]:
+        raise BadInput(f'images {short(file)}: x is {x.shape}, x_test {xt.shape}: give one size')
+    if yt.max()>y.max(): raise BadInput(f'images {short(file)}: label {yt.max()} is in y_test alone')
+    return np.concatenate([x, xt]), np.concatenate([y, yt.astype(np.int64)]), len(yt)
+
+# %% ../nbs/00a_images.ipynb #e5a90c37
+def _read_npz(file, size):
+    "uint8 images, labels, names of classes, and how many images, the last, are the test set if one is given"
+    found = _arrays(file)
+    x,y,n_test = _all_images(file, found)
     h,w = (size, size) if isinstance(size, int) else size or x.shape[1:3]
     if h*w*x[:,0,0].size>MOST_PIXELS:
         raise BadInput(f'images {short(file)}: more than {MOST_PIXELS} pixels, give a smaller size')
     if size: x = np.stack([_resized(Image.fromarray(im), size) for im in x])
-    counts = np.bincount(y.astype(np.int64))
+    counts = np.bincount(y[:len(y)-n_test])
     if len(counts)<2 or counts.min()<LEAST:
         raise BadInput(f'images {short(file)}: {shown(counts.tolist())} of each class, give at least {LEAST}, of two')
     names = found.get('classes', np.arange(len(counts)))
     if names.dtype.kind not in 'Uiu' or names.shape!=counts.shape or len(np.unique(names))<len(names):
         raise BadInput(f'images {short(file)}: classes {shown(names.tolist())}, give {len(counts)} different names')
-    return x, y.astype(np.int64), [str(c) for c in names]
+    return x, y, [str(c) for c in names], n_test
 
 # %% ../nbs/00a_images.ipynb #40489fa8
 TEST_FRACTION = 1/6 # of each class
 
-def _split_test(y):
-    "Which images are for training and which for testing, by a fixed permutation"
+def _split_test(y, n_test):
+    "Which images are for training and which for testing: the last ones, or a part of each class by a fixed permutation"
+    if n_test: return np.arange(len(y)-n_test), np.arange(len(y)-n_test, len(y))
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(SPLIT_SEED)).numpy()
     test = np.zeros(len(y), bool)
     for k in range(y.max()+1):
@@ -142,7 +181,7 @@ def _split_test(y):
 
 # %% ../nbs/00a_images.ipynb #84fb950d
 def load_images(
-    path:str|Path, # A folder with a subfolder for each class, or a .npz file
+    path:str|Path, # A folder with a subfolder for each class, or with `train` and `test`; or a .npz file
     size:int|tuple[int, int]|None=None, # Height and width that images are brought to; None: they have one already
     n_train:int|None=None, # Keep only so many training images
     device:str|torch.device='cpu' # Where the tensors live
@@ -159,10 +198,10 @@ def load_images(
         if not path.exists(): raise BadInput(f'images {short(path)}: no such folder or file')
         if not path.is_dir() and path.suffix!='.npz':
             raise BadInput(f'images {short(path)}: give a folder, or a .npz file')
-        x,y,classes = (_read_folder if path.is_dir() else _read_npz)(path, size)
+        x,y,classes,n_test = (_read_folder if path.is_dir() else _read_npz)(path, size)
     h,w = x.shape[1:3]
     if not LEAST_SIZE<=min(h, w)<=max(h, w)<=MOST_SIZE:
         raise BadInput(f'images {short(path)}: {w} x {h} pixels, give a size from {LEAST_SIZE} to {MOST_SIZE}')
-    parts = _split_test(y)
+    parts = _split_test(y, n_test)
     raw = tuple(torch.as_tensor(a[ix]) for ix in parts for a in (x, y))
     return prepared('images', raw, classes, n_train, device)

@@ -169,6 +169,17 @@ def test_own_images(tmp_path):
     refused('supernet_train', f, '--images', photos, '--data-root', photos, says=('not beside --images',))
     refused('supernet_calibrate', '--out', out, '--jobs', 1, says=('--images',))
 
+def test_own_test_set(tmp_path):
+    "Folders train and test: what lies in test is scored, all of it and nothing else"
+    photos,f = tmp_path/'photos',tmp_path/'net.safetensors'
+    write_images(photos/'train')
+    write_images(photos/'test')
+    (photos/'test'/'left'/'00.png').unlink()
+    n = sum(p.is_file() for p in (photos/'test').glob('*/*'))
+    options = '--images', photos, '--threads', 1
+    said = succeeds('supernet_train', f, *options, '--widths', '2,4', '--depths', '1,1', '--epochs', 1, '--batch-size', 16)
+    assert f' {n} to test; ' in said and f'/{n} = ' in succeeds('supernet_eval', f, *options)
+
 def test_other_images_than_trained_on(tmp_path):
     "One image more moves others from training to test: no score is compared, and nothing is chosen by them"
     photos,f,old = write_images(tmp_path/'photos'),tmp_path/'net.safetensors',tmp_path/'old.safetensors'
