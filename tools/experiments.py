@@ -107,14 +107,13 @@ def on_gpu():
     yield 'fp32', mnist(CONFIRMING, None) + mnist_alone(CONFIRMING)
 
 def on_cpu():
-    "The second list in bf16, as what it is compared with: --precision bf16"
-    yield '', mnist(range(5), 'convolution') + mnist(range(3), 'norm')
+    "The first list in fp32, the others in bf16: --precision"
+    yield '', mnist(range(5), 'convolution') + mnist(range(3), 'norm') + mnist(range(3), 'norm_linear')
     yield '', mnist(range(3), share='all', dataset='FashionMNIST')
     yield '', [supernet_config(s, LONG, endings='own') for s in UNSEEN]
 
 def left():
     "Not computed yet"
-    yield '', mnist(range(3), 'norm_linear')
     yield 'fp32', [supernet_config(s, LONG) for s in UNSEEN] + few_shot(UNSEEN[:3], SHARES['all']['uniform'])
     yield '', larger_alone(range(3), ALONE['Fashion-MNIST'], ON_FASHION)
     yield '', larger(range(3), JUDGED, SHARES['all']['uniform'], ON_FASHION)
