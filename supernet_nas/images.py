@@ -92,12 +92,11 @@ def _read_files(files, size, where):
 # %% ../nbs/00a_images.ipynb #c1f0a7d2
 def _parts(folder):
     "Its subfolders `train` and `test`, if it has these two, with classes in them; None otherwise"
-    subs = {p.name: p for p in _visible(folder) if p.is_dir()}
-    deep = {name for name,p in subs.items() if any(q.is_dir() for q in _visible(p))}
-    if not deep: return None
-    if subs.keys()=={'train', 'test'}: return subs['train'],subs['test']
-    raise BadInput(f'images {short(folder)}: {short(min(deep), 40)} has subfolders; give one folder for each class, '
-                   'or train and test alone with such folders')
+    subs = {p.name: [q.is_dir() for q in _visible(p)] for p in _visible(folder) if p.is_dir()}
+    if subs.keys()=={'train', 'test'} and all(map(any, subs.values())): return folder/'train', folder/'test'
+    deep = [name for name,are in subs.items() if are and all(are)]
+    if deep: raise BadInput(f'images {short(folder)}: {short(deep[0], 40)} has subfolders; give a folder for each '
+                            'class, or train and test alone with such folders')
 
 # %% ../nbs/00a_images.ipynb #d83be5f1
 def _read_folder(folder, size):
