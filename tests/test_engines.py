@@ -361,7 +361,7 @@ def test_driver_ends(kind, number, code, line, tmp_path, request):
 
 def test_node_killed(nodes, tmp_path, capfd):
     "Tasks of the lost node are tried again on the other; nothing of it on the terminal"
-    tasks = [(str(tmp_path/f'{i}'), 2) for i in range(4)]
+    tasks = [(str(tmp_path/f'{i}'), 5) for i in range(4)]
     def kill():
         assert waited(lambda: len({pid for f,_ in tasks for pid in marks(f)})>=2)  # both nodes compute
         nodes.kill()
