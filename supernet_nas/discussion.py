@@ -37,14 +37,14 @@ FIXES_TRIED = [
     Fix(2, 'deeper networks more often', shared(sampler='deep')),
     Fix(3, 'PCGrad', replace(FAIR, gradient='pcgrad'), FAIR),
     Fix(4, 'path dropout', shared(sampler='path_dropout')),
-    Fix(4, 'a head for each network', shared(head='node')),
+    Fix(4, 'a linear layer for each network', shared(head='node')),
     Fix(5, '200 mini-batches alone', shared(), stats='fine-tuned-200'),
     Fix(6, 'in place, nested', replace(NESTED, loss='in_place'), NESTED),
     Fix(6, 'in place, sandwich', replace(SANDWICH, loss='in_place'), SANDWICH),
     Fix(6, 'from the largest network', shared(loss='teacher')),
     Fix(6, 'progressive shrinking', shared(sampler='progressive')),
     Fix(7, 'a momentum for each network', shared(state='separate')),
-    Fix(8, 'three few-shot supernets', shared(sampler='few_shot'))]
+    Fix(8, 'three supernets of three', shared(sampler='few_shot'))]
 
 # %% ../nbs/06_discussion.ipynb #c41cdcd6
 #| fold: How each is compared, in code
