@@ -134,7 +134,8 @@ class Evidence:
         *more, # Others, for the runs that those before them do not have
         only=None # Which runs count, by their `Config`; None: all
     ):
-        self.results,self.of,self.sizes,self.beside = results,{},{},{k: {} for k in KINDS}
+        self.results,self.last,self.only = results,(results, *more)[-1],only
+        self.of,self.sizes,self.beside = {},{},{k: {} for k in KINDS}
         records = {}
         for folder in (results, *more):
             new = {k: r for k,r in folder.records.items() if k not in records}
@@ -164,6 +165,27 @@ def fp32_first(
 )->Evidence:
     "The evidence of a folder, where its runs that were repeated in fp32 count in the place of the first ones."
     return Evidence(Results(results.folder/'fp32', readonly=True), results, only=only)
+
+# %% ../nbs/04h_evidence.ipynb #86b2c542
+@patch
+def _precisions(self:Evidence, settings):
+    "How many precisions there are, by each seed that all settings have"
+    runs = [(k, seed, r['runtime']['precision']) for k,s in enumerate(settings) for seed,r in self.of.get(s, ())]
+    by_seed = pd.DataFrame(runs, columns=['setting', 'seed', 'precision']).groupby('seed').nunique()
+    return by_seed.precision[by_seed.setting==len(settings)]
+
+@patch
+def in_one_arithmetic(self:Evidence,
+    *settings:Setting # To be compared
+)->Evidence: # This one, or that of its last folder alone
+    "Evidence that has the settings in one precision, seed by seed; raises `BadInput` where neither has."
+    here = self._precisions(settings)
+    if (here==1).all(): return self
+    first = Evidence(self.last, only=self.only)
+    there = first._precisions(settings)
+    if len(there) and (there==1).all(): return first
+    raise BadInput(f'seed {here.index[here>1][0]}: no runs in one precision to compare {", ".join(map(str, settings))}')
+
 
 # %% ../nbs/04h_evidence.ipynb #7f444e0f
 SEEN = 0, 1, 2  # seeds
