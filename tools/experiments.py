@@ -41,6 +41,12 @@ def levels(seeds):
     own = [supernet_config(s, total['all'], endings='own', n_train=FEW) for s in seeds]
     return few_alone(seeds, total['a third']//9) + own + few_shot(seeds, total['all']//3, n_train=FEW)
 
+def longest_few(seeds):
+    "Likewise at three times the FLOPs of 360 epochs, all levels"
+    total = 3*SHARES_FEW['all']['uniform']
+    supernets = [supernet_config(s, total, endings=e, n_train=FEW) for s in seeds for e in ('own', None)]
+    return supernets + few_shot(seeds, total//3, n_train=FEW) + few_alone(seeds, total//9)
+
 LARGER,DEPTHS = dict(n_train=FEW, widths=(16,32,64)),(3,3,3)  # 27 networks in three stages
 JUDGED = (None, None), ('own', None), (None, 'parent')  # endings and `bn` that the hypotheses are about
 
@@ -119,6 +125,7 @@ def left():
     yield '', [supernet_config(s, LONG) for s in UNSEEN[3:]]  # in bf16, as the others
     yield '', larger_alone(range(3), ALONE['Fashion-MNIST'], ON_FASHION)
     yield '', larger(range(3), JUDGED, SHARES['all']['uniform'], ON_FASHION)
+    yield '', longest_few(range(5))  # in bf16
     yield '', mnist(range(3), share='all')
     yield 'fp32', mnist(range(3), None, share='all')
     yield '', [c for part in LAYERS if part not in MOVED for c in mnist(UNSEEN[:3], part, share='all')]
