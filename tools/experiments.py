@@ -119,12 +119,12 @@ def on_cpu():
     yield '', [supernet_config(s, LONG, endings='own') for s in UNSEEN]
     yield '', [supernet_config(s, LONG) for s in UNSEEN[:3]] + few_shot(UNSEEN[:3], SHARES['all']['uniform'])
     yield '', mnist((5,), None, share='all')  # as 3 and 4, for what 108 epochs bring in one arithmetic
+    yield '', larger_alone(range(3), ALONE['Fashion-MNIST'], ON_FASHION)
+    yield '', larger(range(3), JUDGED, SHARES['all']['uniform'], ON_FASHION)
 
 def left():
     "Not computed yet"
     yield '', [supernet_config(s, LONG) for s in UNSEEN[3:]]  # in bf16, as the others
-    yield '', larger_alone(range(3), ALONE['Fashion-MNIST'], ON_FASHION)
-    yield '', larger(range(3), JUDGED, SHARES['all']['uniform'], ON_FASHION)
     yield '', longest_few(range(5))  # in bf16
     yield '', mnist(range(3), share='all')
     yield 'fp32', mnist(range(3), None, share='all')
