@@ -186,7 +186,6 @@ def in_one_arithmetic(self:Evidence,
     if len(there) and (there==1).all(): return first
     raise BadInput(f'seed {here.index[here>1][0]}: no runs in one precision to compare {", ".join(map(str, settings))}')
 
-
 # %% ../nbs/04h_evidence.ipynb #7f444e0f
 SEEN = 0, 1, 2  # seeds
 

@@ -38,13 +38,13 @@ def few_shot(seeds, epochs, **kw):
 def levels(seeds):
     "How much is shared, at the FLOPs of 120 and of 360 epochs of a supernet, where that is not among the others"
     total = {share: SHARES_FEW[share]['uniform'] for share in ('a third', 'all')}
-    own = [supernet_config(s, total['all'], endings='own', n_train=FEW) for s in seeds]
+    own = few(seeds, epochs=total['all'])
     return few_alone(seeds, total['a third']//9) + own + few_shot(seeds, total['all']//3, n_train=FEW)
 
 def longest_few(seeds):
     "Likewise at three times the FLOPs of 360 epochs, all levels"
     total = 3*SHARES_FEW['all']['uniform']
-    supernets = [supernet_config(s, total, endings=e, n_train=FEW) for s in seeds for e in ('own', None)]
+    supernets = few(seeds, epochs=total) + few(seeds, None, epochs=total)
     return supernets + few_shot(seeds, total//3, n_train=FEW) + few_alone(seeds, total//9)
 
 LARGER,DEPTHS = dict(n_train=FEW, widths=(16,32,64)),(3,3,3)  # 27 networks in three stages
