@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 import graphs
 from supernet_nas.engine import Pool
-from supernet_nas.evidence import ADAMW, ALONE, CONFIRMING, SHARES, SHARES_FEW, THIRD, THIRD_FEW, TRIPLED, shared
+from supernet_nas.evidence import ADAMW, ALONE, CONFIRMING, SHARES, SHARES_FEW, THIRD, THIRD_FEW, alone, shared
 from supernet_nas.runs import scratch_config, supernet_config
 from supernet_nas.store import Results
 from supernet_nas.study import Worker, study
@@ -43,7 +43,7 @@ def levels(seeds):
 
 def longest_few(seeds):
     "Likewise at three times the FLOPs of 360 epochs, all levels"
-    total = 3*SHARES_FEW['all']['uniform']
+    total = SHARES_FEW['three times']['uniform']
     supernets = few(seeds, epochs=total) + few(seeds, None, epochs=total)
     return supernets + few_shot(seeds, total//3, n_train=FEW) + few_alone(seeds, total//9)
 
@@ -99,14 +99,13 @@ def experiments():
 
 UNSEEN = 3, 4, 5, 6, 7  # seeds that the prototype of own endings had not seen
 MOVED = 'block2.1@last', 'linear', 'stride2@before', 'linear@first'  # the layers that moved most on 1,000 images
-LONG,ALONE_LONG = (s.epochs for s in TRIPLED)
 ON_FASHION = dict(dataset='FashionMNIST', widths=(16,32,64))  # 27 networks
 
 def on_gpu():
     "Computed on a GPU, in fp32: --device cuda --precision fp32"
     yield 'fp32', mnist(UNSEEN, None, share='all') + few(range(5), None, epochs=SHARES_FEW['all']['uniform'])
     yield 'fp32', few_shot(range(5), THIRD['few_shot']) + few_shot(range(5), THIRD_FEW['few_shot'], n_train=FEW)
-    yield 'fp32', mnist_alone(UNSEEN, ALONE_LONG)
+    yield 'fp32', mnist_alone(UNSEEN, alone(share='three times').epochs)
     yield '', [c for part in MOVED for c in mnist(UNSEEN[:3], part, share='all')]
     yield 'fp32', few_shot(UNSEEN[:3], THIRD['uniform'])
     yield '', mnist(CONFIRMING)
@@ -116,15 +115,15 @@ def on_cpu():
     "The first list in fp32, the others in bf16: --precision"
     yield '', mnist(range(5), 'convolution') + mnist(range(3), 'norm') + mnist(range(3), 'norm_linear')
     yield '', mnist(range(3), share='all', dataset='FashionMNIST')
-    yield '', [supernet_config(s, LONG, endings='own') for s in UNSEEN]
-    yield '', [supernet_config(s, LONG) for s in UNSEEN[:3]] + few_shot(UNSEEN[:3], SHARES['all']['uniform'])
+    yield '', mnist(UNSEEN, share='three times')
+    yield '', mnist(UNSEEN[:3], None, share='three times') + few_shot(UNSEEN[:3], SHARES['all']['uniform'])
     yield '', mnist((5,), None, share='all')  # as 3 and 4, for what 108 epochs bring in one arithmetic
     yield '', larger_alone(range(3), ALONE['Fashion-MNIST'], ON_FASHION)
     yield '', larger(range(3), JUDGED, SHARES['all']['uniform'], ON_FASHION)
 
 def left():
     "Not computed yet"
-    yield '', [supernet_config(s, LONG) for s in UNSEEN[3:]]  # in bf16, as the others
+    yield '', mnist(UNSEEN[3:], None, share='three times')  # in bf16, as the others
     yield '', longest_few(range(5))  # in bf16
     yield '', mnist(range(3), share='all')
     yield 'fp32', mnist(range(3), None, share='all')
