@@ -98,7 +98,7 @@ def experiments():
     yield from left()
 
 UNSEEN = 3, 4, 5, 6, 7  # seeds that the prototype of own endings had not seen
-MOVED = 'block2.1@last', 'linear', 'stride2@before', 'linear@first'  # the layers that moved most on 1,000 images
+MOVED = 'block2.1@last', 'linear', 'stride2@before', 'linear@first'  # those shown to move something on 1,000 images
 ON_FASHION = dict(dataset='FashionMNIST', widths=(16,32,64))  # 27 networks
 
 def on_gpu():
