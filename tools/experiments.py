@@ -120,11 +120,11 @@ def on_cpu():
     yield '', mnist((5,), None, share='all')  # as 3 and 4, for what 108 epochs bring in one arithmetic
     yield '', larger_alone(range(3), ALONE['Fashion-MNIST'], ON_FASHION)
     yield '', larger(range(3), JUDGED, SHARES['all']['uniform'], ON_FASHION)
+    yield '', mnist(UNSEEN[3:], None, share='three times')
+    yield '', longest_few(range(5))
 
 def left():
     "Not computed yet"
-    yield '', mnist(UNSEEN[3:], None, share='three times')  # in bf16, as the others
-    yield '', longest_few(range(5))  # in bf16
     yield '', mnist(range(3), share='all')
     yield 'fp32', mnist(range(3), None, share='all')
     yield '', [c for part in LAYERS if part not in MOVED for c in mnist(UNSEEN[:3], part, share='all')]
