@@ -16,7 +16,7 @@ import pandas as pd
 from fastcore.basics import patch
 from . import figures
 from .data import short
-from .evidence import Evidence, Setting, binomial, contrast, interval, show
+from .evidence import DATA, Evidence, Setting, alone, binomial, contrast, interval, show
 from .files import check_writable, write_whole
 from .runs import said_fixes
 from .supernet import search_space, show_arch
@@ -121,10 +121,12 @@ def pairs(
 def main_pairs(
     ps:list[Pair] # Of `pairs`
 )->list[Pair]: # One for each kind and length of supernet
-    "Each supernet beside those from scratch with most seeds in common; of several, those repeated most, then longest."
-    repeated,best = {},{}
+    """Each supernet beside those from scratch with most seeds in common; of several, those repeated most, then those of
+    the usual length (`alone`), then the longest."""
+    repeated,best,usual = {},{},{alone(data) for data in DATA}
     for p in ps: repeated[p.scr] = max(len(p.seeds), repeated.get(p.scr, 0))
-    for p in sorted(ps, key=lambda p: (len(p.seeds), repeated[p.scr], p.scr.epochs)): best[p.sup] = p
+    def rank(p): return len(p.seeds),repeated[p.scr],p.scr in usual,p.scr.epochs
+    for p in sorted(ps, key=rank): best[p.sup] = p
     return [p for p in ps if best[p.sup] is p]
 
 def family(ps:list[Pair], p:Pair)->list[Pair]: # `p` included
