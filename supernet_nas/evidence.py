@@ -93,7 +93,7 @@ def alone(
     share:str='all', # Or 'three times': so much of the usual FLOPs
     **kw # Other fields of `Setting`
 )->Setting:
-    "Networks from scratch; raises `BadInput`."
+    "Networks from scratch, of the usual number of epochs or three times as many; raises `BadInput`."
     times = {'all': 1, 'three times': 3}
     check_choice(data, 'data', DATA); check_choice(share, 'share', times)
     return scratch(times[share]*ALONE[data], **DATA[data], **kw)
